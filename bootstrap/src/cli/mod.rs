@@ -1,0 +1,143 @@
+//! The commands, one module each, and what they share.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`up`] | builds and starts a development mesh |
+//! | [`down`] | stops it |
+//! | [`suite`] | `skein test` |
+//! | [`doctor`] | what is installed; the checks themselves are in [`tools`] |
+//! | [`status`] | what a node knows of its mesh |
+//! | [`token`] | signs a client token |
+//! | [`build`] | the web page and the node |
+//! | [`checkout`] | where things are in the repository |
+//! | [`state`] | which nodes run, across calls |
+//! | [`process`], [`progress`], [`stop`] | running other programs, and showing it |
+
+mod build;
+mod checkout;
+mod doctor;
+mod down;
+mod process;
+mod progress;
+mod state;
+mod status;
+mod stop;
+mod suite;
+mod token;
+mod tools;
+mod up;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use comfy_table::{ContentArrangement, LineStyle, Row, Table, TableStyle};
+use std::future::Future;
+use std::process::ExitCode;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "skein",
+    version,
+    about = "Builds, starts, tests and watches a Skein mesh: a peer-to-peer mesh of mediasoup nodes",
+    after_help = "Examples:
+  cargo skein up                      three nodes on this machine, until Ctrl-C
+  cargo skein up --nodes 5 --detach   five, in the background
+  cargo skein status                  what one node knows of the mesh
+  cargo skein down                    stops what --detach left running
+  cargo skein test                    every test there is
+  cargo skein doctor                  what is installed and what is missing"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Up),
+    Down(down::Down),
+    Test(suite::Test),
+    Doctor(doctor::Doctor),
+    Status(status::Status),
+    Token(token::Token),
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// When it cannot; the error says what to do about it.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Up(command) => block_on(command.run()),
+        Command::Down(command) => block_on(command.run()),
+        Command::Test(command) => block_on(command.run()),
+        Command::Doctor(command) => block_on(command.run()),
+        Command::Status(command) => block_on(command.run()),
+        Command::Token(command) => command.run(),
+    }
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(command)
+}
+
+/// A client for nodes' HTTP servers. `patience` is for a whole request.
+///
+/// `any_certificate` is for nodes that this program started itself on this machine: their certificate is for the name
+/// that clients use, not for the address that is asked here.
+fn http_client(patience: std::time::Duration, any_certificate: bool) -> anyhow::Result<reqwest::Client> {
+    // Fails when it was done before, and then there is nothing to do.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder()
+        // A proxy knows nothing of this machine's loopback.
+        .no_proxy()
+        .timeout(patience)
+        .tls_danger_accept_invalid_certs(any_certificate)
+        .build()
+        .context("cannot make an HTTP client")
+}
+
+/// An empty table in the one look that all tables here have.
+fn table(header: impl Into<Row>) -> Table {
+    const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+    let mut table = Table::new();
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+}
+
+/// An error and its causes, on one line.
+pub fn one_line(error: &anyhow::Error) -> String {
+    // Some errors repeat their cause in their own text.
+    let mut text = String::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_are_one_line_and_do_not_repeat_themselves() {
+        let inner = anyhow::anyhow!("no such file\n  at line 3");
+        let error = inner.context("a.toml: no such file\n  at line 3").context("cannot start");
+        assert_eq!(one_line(&error), "cannot start: a.toml: no such file at line 3");
+    }
+}

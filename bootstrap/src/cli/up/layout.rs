@@ -1,0 +1,357 @@
+//! What a development mesh is made of on disk: one folder with the authority, the nodes' certificates, configuration
+//! files and logs.
+
+use super::ports::{self, NodePorts};
+use anyhow::{Context, bail, ensure};
+use skein_bootstrap::config::Config;
+use skein_bootstrap::identity::{Authority, node_name, write_secret};
+use skein_proto::ids::NodeId;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::parse_x509_pem;
+
+/// How many nodes a node tries to join through.
+const SEEDS: usize = 3;
+
+/// What the mesh is to be like.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// How many nodes.
+    pub nodes: u16,
+    /// The first port.
+    pub base_port: u16,
+    /// Streams per worker, where they are given.
+    pub streams_per_worker: Option<u32>,
+    /// Settings for every node, `key=value`.
+    pub settings: Vec<String>,
+}
+
+/// One node, as it is going to be started.
+#[derive(Debug)]
+pub struct Planned {
+    /// Its configuration file.
+    pub file: PathBuf,
+    /// What it logs.
+    pub log: PathBuf,
+    /// Its configuration as it will see it: file, environment and settings.
+    pub config: Config,
+}
+
+impl Planned {
+    /// Its name.
+    pub fn id(&self) -> &NodeId {
+        &self.config.node.id
+    }
+
+    /// The address for people and clients.
+    pub fn url(&self) -> String {
+        self.config.http.public_url()
+    }
+
+    /// The address at which it answers on this machine, whatever clients call it.
+    pub fn local_url(&self) -> String {
+        let scheme = if self.config.http.tls_cert.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.config.http.listen)
+    }
+
+    /// The address of its WebSocket.
+    pub fn ws(&self) -> String {
+        // http becomes ws, and https wss.
+        self.url().replacen("http", "ws", 1)
+    }
+}
+
+/// Writes the nodes' configuration files and reads them back together with the environment and the settings.
+///
+/// # Errors
+/// When a setting is wrong; the error names its key. When two nodes would get in each other's way.
+pub fn configure(folder: &Path, wish: &Wish) -> anyhow::Result<Vec<Planned>> {
+    let environment: Vec<_> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    configure_in(folder, wish, &environment)
+}
+
+fn configure_in(
+    folder: &Path,
+    wish: &Wish,
+    environment: &[(String, String)],
+) -> anyhow::Result<Vec<Planned>> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    // How wide a node's block of ports is follows from its workers, which only the whole configuration knows.
+    let mut workers = 0;
+    loop {
+        let ports = ports::plan(wish.base_port, wish.nodes, workers)?;
+        let planned = (0..ports.len())
+            .map(|index| configure_one(folder, wish, &ports, index, environment))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let needed = planned.iter().map(|node| ports::workers_of(&node.config)).max().unwrap_or_default();
+        if needed <= workers || needed <= 32 {
+            check_apart(&planned)?;
+            return Ok(planned);
+        }
+        workers = needed;
+    }
+}
+
+fn configure_one(
+    folder: &Path,
+    wish: &Wish,
+    ports: &[NodePorts],
+    index: usize,
+    environment: &[(String, String)],
+) -> anyhow::Result<Planned> {
+    let name = format!("node-{}", index + 1);
+    let file = folder.join(format!("{name}.toml"));
+    fs::write(&file, file_text(&name, ports, index, wish.streams_per_worker))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let config = Config::load(Some(&file), environment.iter().cloned(), &wish.settings)?;
+    Ok(Planned { log: folder.join(format!("{name}.log")), file, config })
+}
+
+fn file_text(name: &str, ports: &[NodePorts], index: usize, streams_per_worker: Option<u32>) -> String {
+    let own = ports[index];
+    let role = if index == 0 { "seed" } else { "node" };
+    // The first nodes, without the own: one that has been started again finds the others too.
+    let seeds = ports.iter().enumerate().filter(|(other, _)| *other != index).take(SEEDS);
+    let seeds = seeds.map(|(_, node)| format!("\"127.0.0.1:{}\"", node.http)).collect::<Vec<_>>().join(", ");
+    let mut text = format!(
+        r#"# Written by `skein up`, and written anew by the next one. To change something: skein up --set key=value
+
+[node]
+id = "{name}"
+role = "{role}"
+
+[mesh]
+name = "dev"
+listen = "127.0.0.1:{http}"
+seeds = [{seeds}]
+ca = "ca.pem"
+cert = "{name}.pem"
+key = "{name}.key"
+
+[http]
+listen = "127.0.0.1:{http}"
+
+[media]
+port = {media}
+"#,
+        http = own.http,
+        media = own.media,
+    );
+    if let Some(streams) = streams_per_worker {
+        // Cannot fail: it is a String.
+        let _ = writeln!(text, "streams_per_worker = {streams}");
+    }
+    text
+}
+
+/// `--set` and the environment reach all nodes, and what must differ between them must not be set there.
+fn check_apart(planned: &[Planned]) -> anyhow::Result<()> {
+    let mut taken: HashMap<(&str, String), &Path> = HashMap::new();
+    for node in planned {
+        let config = &node.config;
+        let own = [
+            ("node.id", config.node.id.to_string()),
+            ("http.listen", config.http.listen.to_string()),
+            ("http.url", node.url()),
+            ("mesh.listen", config.mesh.listen.to_string()),
+            ("mesh.advertise", config.mesh.advertised().to_string()),
+            ("media.port", config.media.port.to_string()),
+        ];
+        for (key, value) in own {
+            if key == "media.port" && config.media.port == 0 {
+                continue;
+            }
+            if taken.insert((key, value.clone()), &node.file).is_some() {
+                bail!(
+                    "{key}: every node would get {value}; `skein up` gives each node its own, so set it for --nodes 1 only"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the authority and the certificates that are not there yet. What is there stays: a client that trusts the mesh
+/// goes on to do so.
+///
+/// # Errors
+/// When they cannot be written or what is there is damaged.
+pub fn identify(folder: &Path, planned: &[Planned]) -> anyhow::Result<()> {
+    let (ca, key) = (folder.join("ca.pem"), folder.join("ca.key"));
+    let damaged =
+        || format!("{} or its key is damaged; remove the folder {}", ca.display(), folder.display());
+    let read =
+        |file: &Path| fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
+    let Some(first) = planned.first() else { return Ok(()) };
+    let authority = if ca.is_file() && key.is_file() {
+        Authority::from_pem(read(&ca)?, read(&key)?).with_context(damaged)?
+    } else {
+        let made = Authority::generate(&first.config.mesh.name)?;
+        forget_certificates(folder)?;
+        write_secret(&ca, made.certificate_pem())?;
+        write_secret(&key, made.key_pem())?;
+        made
+    };
+    for node in planned {
+        let mesh = &node.config.mesh;
+        let has_both = mesh.cert.is_file() && mesh.key.is_file();
+        if !mesh.cert.starts_with(folder) || !mesh.key.starts_with(folder) {
+            // Somebody else's, by --set: the node checks them.
+            ensure!(
+                has_both,
+                "mesh.cert or mesh.key: {} or {} is not there",
+                mesh.cert.display(),
+                mesh.key.display()
+            );
+        } else if !has_both || !carries(&read(&mesh.cert)?, &node_name(&mesh.name, node.id())) {
+            let identity = authority.issue(&mesh.name, node.id())?;
+            write_secret(&mesh.key, &identity.key_pem)?;
+            write_secret(&mesh.cert, &identity.certificate_pem)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a certificate carries a DNS name. One that cannot be read carries none.
+fn carries(pem: &str, name: &str) -> bool {
+    let Ok((_, pem)) = parse_x509_pem(pem.as_bytes()) else { return false };
+    let Ok(certificate) = pem.parse_x509() else { return false };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
+    names
+        .value
+        .general_names
+        .iter()
+        .any(|general| matches!(general, GeneralName::DNSName(dns) if *dns == name))
+}
+
+/// Removes the nodes' certificates: another authority signs new ones.
+fn forget_certificates(folder: &Path) -> anyhow::Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for file in entries.flatten().map(|entry| entry.path()) {
+        let ours = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("node-"));
+        if ours && file.extension().is_some_and(|end| end == "pem" || end == "key") {
+            fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn wish(nodes: u16, settings: &[&str]) -> Wish {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        Wish { nodes, base_port: 4440, streams_per_worker: None, settings }
+    }
+
+    #[test]
+    fn three_nodes_find_each_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let planned = configure_in(folder.path(), &wish(3, &[]), &[]).expect("is right");
+        let roles: Vec<_> = planned.iter().map(|node| node.config.node.role.as_str()).collect();
+        assert_eq!(roles, ["seed", "node", "node"]);
+        assert_eq!(planned[1].url(), "http://127.0.0.1:4441");
+        assert_eq!(planned[1].ws(), "ws://127.0.0.1:4441");
+        assert_eq!(planned[1].config.media.port, 4572);
+        let seeds: Vec<_> = planned[1].config.mesh.seeds.iter().map(|seed| seed.port()).collect();
+        assert_eq!(seeds, [4440, 4442]);
+    }
+
+    #[test]
+    fn settings_win_and_mistakes_name_their_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut with_streams = wish(1, &["placement.prefer=entry"]);
+        with_streams.streams_per_worker = Some(7);
+        let planned = configure_in(folder.path(), &with_streams, &[]).expect("is right");
+        assert_eq!(planned[0].config.media.streams_per_worker, 7);
+        let error = configure_in(folder.path(), &wish(1, &["media.workres=2"]), &[]).expect_err("a mistake");
+        assert!(error.to_string().contains("workres"), "{error}");
+    }
+
+    #[test]
+    fn what_nodes_must_not_share_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (setting, key) in [
+            ("http.listen=127.0.0.1:1", "http.listen"),
+            ("node.id=x", "node.id"),
+            ("media.port=5000", "media.port"),
+        ] {
+            let error =
+                configure_in(folder.path(), &wish(2, &[setting]), &[]).expect_err("shared").to_string();
+            assert!(error.starts_with(key), "{error}");
+            assert!(configure_in(folder.path(), &wish(1, &[setting]), &[]).is_ok(), "{setting}");
+        }
+        let environment = [("SKEIN_MESH__LISTEN".to_owned(), "127.0.0.1:1".to_owned())];
+        let error = configure_in(folder.path(), &wish(2, &[]), &environment).expect_err("shared").to_string();
+        assert!(error.starts_with("mesh.listen"), "{error}");
+    }
+
+    #[test]
+    fn many_workers_get_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let planned = configure_in(folder.path(), &wish(2, &["media.workers=40"]), &[]).expect("is right");
+        assert_eq!(planned[1].config.media.port - planned[0].config.media.port, 40);
+    }
+
+    #[test]
+    fn identities_are_kept_and_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect("is there");
+        let planned = configure_in(folder.path(), &wish(2, &[]), &[]).expect("is right");
+        identify(folder.path(), &planned).expect("makes");
+        let first = [read("ca.pem"), read("node-1.pem"), read("node-2.key")];
+        // One node more: only its certificate is new.
+        let planned = configure_in(folder.path(), &wish(3, &[]), &[]).expect("is right");
+        identify(folder.path(), &planned).expect("makes");
+        assert_eq!(first, [read("ca.pem"), read("node-1.pem"), read("node-2.key")]);
+        for name in ["ca.key", "node-3.key"] {
+            let mode = fs::metadata(folder.path().join(name)).expect("is there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_for_the_name_that_the_node_has() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect("is there");
+        let mut last = String::new();
+        for settings in [vec![], vec!["mesh.name=other"], vec!["node.id=other"]] {
+            let planned = configure_in(folder.path(), &wish(1, &settings), &[]).expect("is right");
+            identify(folder.path(), &planned).expect("makes");
+            let certificate = read("node-1.pem");
+            assert_ne!(certificate, last);
+            let config = &planned[0].config;
+            assert!(carries(&certificate, &node_name(&config.mesh.name, &config.node.id)));
+            identify(folder.path(), &planned).expect("keeps");
+            assert_eq!(read("node-1.pem"), certificate);
+            last = certificate;
+        }
+        assert!(!carries("nothing", "node"));
+    }
+
+    #[test]
+    fn a_new_authority_signs_all_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect("is there");
+        let planned = configure_in(folder.path(), &wish(2, &[]), &[]).expect("is right");
+        identify(folder.path(), &planned).expect("makes");
+        let old = [read("ca.pem"), read("node-1.pem"), read("node-2.pem")];
+        fs::remove_file(folder.path().join("ca.key")).expect("removes");
+        identify(folder.path(), &planned).expect("makes");
+        for (old, name) in old.iter().zip(["ca.pem", "node-1.pem", "node-2.pem"]) {
+            assert_ne!(*old, read(name), "{name}");
+        }
+    }
+}

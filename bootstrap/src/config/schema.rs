@@ -1,0 +1,413 @@
+//! All keys, with defaults and checks.
+
+use super::{ConfigError, wrong};
+use serde::{Deserialize, Serialize};
+use skein_proto::ids::NodeId;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Everything a node can be told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Start without keys although the node listens beyond loopback.
+    #[serde(default)]
+    pub insecure: bool,
+    /// Who the node is.
+    pub node: Node,
+    /// The mesh it belongs to.
+    pub mesh: Mesh,
+    /// Its HTTP and WebSocket server.
+    #[serde(default)]
+    pub http: Http,
+    /// Its workers.
+    #[serde(default)]
+    pub media: Media,
+    /// How hosts are chosen.
+    #[serde(default)]
+    pub placement: Placement,
+    /// What rooms are like.
+    #[serde(default)]
+    pub room: Room,
+    /// Limits on clients.
+    #[serde(default)]
+    pub signaling: Signaling,
+    /// Who may use it.
+    #[serde(default)]
+    pub auth: Auth,
+}
+
+/// Who the node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Its name, the one in its certificate.
+    pub id: NodeId,
+    /// `seed` or `node`.
+    #[serde(default)]
+    pub role: NodeRole,
+    /// Where it is, such as `eu-central-1`.
+    #[serde(default = "local")]
+    pub region: String,
+    /// Where in the region.
+    #[serde(default)]
+    pub zone: String,
+}
+
+fn local() -> String {
+    "local".to_owned()
+}
+
+/// Whether others find the mesh through the node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeRole {
+    /// New nodes dial it first.
+    Seed,
+    /// It comes and goes.
+    #[default]
+    Node,
+}
+
+impl NodeRole {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Seed => "seed",
+            Self::Node => "node",
+        }
+    }
+}
+
+/// The mesh the node belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mesh {
+    /// Its name, the one in all of its certificates: lower-case letters, digits and inner hyphens.
+    #[serde(default = "dev")]
+    pub name: String,
+    /// UDP address for QUIC between nodes. Must be an address that other nodes can be dialled from.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// The address that other nodes dial; `listen` where it is not given.
+    #[serde(default)]
+    pub advertise: Option<SocketAddr>,
+    /// Addresses of nodes to join through. One that answers is enough; the own is skipped.
+    #[serde(default)]
+    pub seeds: Vec<SocketAddr>,
+    /// PEM file with the certificate of the mesh's authority.
+    pub ca: PathBuf,
+    /// PEM file with the node's certificate.
+    pub cert: PathBuf,
+    /// PEM file with the node's private key.
+    pub key: PathBuf,
+}
+
+impl Mesh {
+    /// The address that other nodes dial.
+    pub fn advertised(&self) -> SocketAddr {
+        self.advertise.unwrap_or(self.listen)
+    }
+}
+
+fn dev() -> String {
+    "dev".to_owned()
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 4440))
+}
+
+/// The HTTP and WebSocket server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// TCP address.
+    pub listen: SocketAddr,
+    /// The address that clients and other nodes use, such as `https://n1.example.org`; made from `listen` where it is
+    /// not given.
+    pub url: Option<String>,
+    /// PEM file with a certificate that clients trust; with it the server speaks TLS.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with its private key.
+    pub tls_key: Option<PathBuf>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: default_listen(), url: None, tls_cert: None, tls_key: None }
+    }
+}
+
+impl Http {
+    /// The address that clients and other nodes use, without a slash at the end.
+    pub fn public_url(&self) -> String {
+        match &self.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None if self.tls_cert.is_some() => format!("https://{}", self.listen),
+            None => format!("http://{}", self.listen),
+        }
+    }
+}
+
+/// The workers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Media {
+    /// How many; 0 is one per core.
+    pub workers: u16,
+    /// How many streams (producers and consumers) one worker carries.
+    pub streams_per_worker: u32,
+    /// Addresses for clients' media; IPv4, IPv6 or both.
+    pub listen: Vec<MediaAddress>,
+    /// Port, UDP and TCP, of the first worker's WebRTC server; the next worker has the next one. 0 lets the system
+    /// choose.
+    pub port: u16,
+    /// Address for pipes from other nodes, and from which they are sent.
+    pub pipe: MediaAddress,
+    /// UDP ports for pipes, first and last.
+    pub pipe_ports: (u16, u16),
+    /// Seconds for which a pipe without consumers is kept.
+    pub pipe_linger_s: f64,
+    /// What a client's downlink is taken for before it is measured, bits per second.
+    pub initial_outgoing_bitrate: u32,
+    /// What a client may send at most on one transport, bits per second; 0 is no limit.
+    pub max_incoming_bitrate: u32,
+}
+
+/// An address for media.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MediaAddress {
+    /// The interface to listen on.
+    pub ip: IpAddr,
+    /// What others are told instead, where the node is behind NAT: an address (for clients also a host name).
+    #[serde(default)]
+    pub announced: Option<String>,
+}
+
+impl MediaAddress {
+    fn loopback() -> Self {
+        Self { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), announced: None }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            streams_per_worker: 500,
+            listen: vec![MediaAddress::loopback()],
+            port: 0,
+            pipe: MediaAddress::loopback(),
+            pipe_ports: (40_000, 49_999),
+            pipe_linger_s: 5.0,
+            initial_outgoing_bitrate: 1_000_000,
+            max_incoming_bitrate: 0,
+        }
+    }
+}
+
+/// How hosts are chosen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Placement {
+    /// What comes first.
+    pub prefer: Prefer,
+}
+
+/// What comes first when a host is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefer {
+    /// As few hosts as possible.
+    #[default]
+    Pack,
+    /// The client's own entry whenever it fits, for nodes that are far apart.
+    Entry,
+}
+
+/// What rooms are like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Room {
+    /// How many peers a room may have.
+    pub size: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { size: 500 }
+    }
+}
+
+/// Limits on clients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signaling {
+    /// How many requests a client may send a second, with twice as many at once.
+    pub requests_per_second: u32,
+    /// Largest text frame from a client, bytes.
+    pub max_frame_bytes: usize,
+    /// Seconds between pings.
+    pub ping_interval_s: f64,
+    /// Seconds without a word from a client after which it is gone.
+    pub ping_timeout_s: f64,
+    /// How many WebSockets the node holds at most.
+    pub max_sockets: u32,
+}
+
+impl Default for Signaling {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 100,
+            max_frame_bytes: 1024 * 1024,
+            ping_interval_s: 3.0,
+            ping_timeout_s: 8.0,
+            max_sockets: 10_000,
+        }
+    }
+}
+
+/// Who may use the node.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// What client tokens are signed with: a shared secret of at least 32 bytes (HS256), or an Ed25519 public key in
+    /// PEM (EdDSA). With it every client needs a token.
+    pub client_key: Option<String>,
+    /// What operators send as bearer token; at least 16 bytes. With it the operator API needs it.
+    pub operator_token: Option<String>,
+}
+
+// By hand, so that no secret reaches a log.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |secret: &Option<String>| secret.as_ref().map(|_| "…");
+        f.debug_struct("Auth")
+            .field("client_key", &shown(&self.client_key))
+            .field("operator_token", &shown(&self.operator_token))
+            .finish()
+    }
+}
+
+impl Config {
+    pub(super) fn resolve_paths(&mut self, folder: &Path) {
+        let paths = [&mut self.mesh.ca, &mut self.mesh.cert, &mut self.mesh.key].into_iter();
+        for path in paths.chain(self.http.tls_cert.as_mut()).chain(self.http.tls_key.as_mut()) {
+            *path = folder.join(&*path);
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let is_label = |name: &str| {
+            name.len() <= 40
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+                && !name.starts_with('-')
+                && !name.ends_with('-')
+                && !name.is_empty()
+        };
+        let label = "is not a name of lower-case letters, digits and inner hyphens, at most 40";
+        if !is_label(self.node.id.as_str()) {
+            return Err(wrong("node.id", label));
+        }
+        if !is_label(&self.mesh.name) {
+            return Err(wrong("mesh.name", label));
+        }
+        let advertised = self.mesh.advertised();
+        if advertised.ip().is_unspecified() || advertised.port() == 0 {
+            return Err(wrong("mesh.advertise", format!("nodes cannot dial {advertised}; set one that they can")));
+        }
+        if let Some(url) = &self.http.url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            return Err(wrong("http.url", "does not start with http:// or https://"));
+        }
+        match (&self.http.tls_cert, &self.http.tls_key) {
+            (Some(_), None) => return Err(wrong("http.tls_key", "is missing, and http.tls_cert is there")),
+            (None, Some(_)) => return Err(wrong("http.tls_cert", "is missing, and http.tls_key is there")),
+            _ => {}
+        }
+        self.check_media()?;
+        self.check_limits()?;
+        self.check_trust()
+    }
+
+    fn check_media(&self) -> Result<(), ConfigError> {
+        let media = &self.media;
+        if media.workers > 256 {
+            return Err(wrong("media.workers", "is more than 256"));
+        }
+        if media.streams_per_worker == 0 {
+            return Err(wrong("media.streams_per_worker", "is 0; a worker must carry something"));
+        }
+        if media.listen.is_empty() {
+            return Err(wrong("media.listen", "is empty; clients need an address"));
+        }
+        for address in media.listen.iter() {
+            if address.ip.is_unspecified() && address.announced.is_none() {
+                return Err(wrong("media.listen", format!("{} needs `announced`", address.ip)));
+            }
+        }
+        match &media.pipe.announced {
+            None if media.pipe.ip.is_unspecified() => {
+                return Err(wrong("media.pipe", format!("{} needs `announced`", media.pipe.ip)));
+            }
+            Some(announced) if announced.parse::<IpAddr>().is_err() => {
+                return Err(wrong("media.pipe.announced", format!("{announced:?} is not an IP address")));
+            }
+            _ => {}
+        }
+        let (first, last) = media.pipe_ports;
+        if first == 0 || first > last {
+            return Err(wrong("media.pipe_ports", format!("{first} to {last} is no range of ports")));
+        }
+        if !(0.0..=3600.0).contains(&media.pipe_linger_s) {
+            return Err(wrong("media.pipe_linger_s", "is not between 0 and 3600"));
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Result<(), ConfigError> {
+        if self.room.size == 0 {
+            return Err(wrong("room.size", "is 0; a room must hold someone"));
+        }
+        let signaling = &self.signaling;
+        if signaling.requests_per_second == 0 {
+            return Err(wrong("signaling.requests_per_second", "is 0"));
+        }
+        if !(1024..=1024 * 1024).contains(&signaling.max_frame_bytes) {
+            return Err(wrong("signaling.max_frame_bytes", "is not between 1024 and 1048576"));
+        }
+        if !(0.1..=60.0).contains(&signaling.ping_interval_s) {
+            return Err(wrong("signaling.ping_interval_s", "is not between 0.1 and 60"));
+        }
+        if !(signaling.ping_interval_s..=120.0).contains(&signaling.ping_timeout_s) {
+            return Err(wrong("signaling.ping_timeout_s", "is not between signaling.ping_interval_s and 120"));
+        }
+        if signaling.max_sockets == 0 {
+            return Err(wrong("signaling.max_sockets", "is 0"));
+        }
+        Ok(())
+    }
+
+    fn check_trust(&self) -> Result<(), ConfigError> {
+        if let Some(key) = &self.auth.client_key {
+            crate::token::Verifier::new(key).map_err(|e| wrong("auth.client_key", e.to_string()))?;
+        }
+        if self.auth.operator_token.as_ref().is_some_and(|token| token.len() < 16) {
+            return Err(wrong("auth.operator_token", "is shorter than 16 bytes"));
+        }
+        if self.http.listen.ip().is_loopback() || self.insecure {
+            return Ok(());
+        }
+        let missing = if self.auth.client_key.is_none() {
+            "auth.client_key"
+        } else if self.auth.operator_token.is_none() {
+            "auth.operator_token"
+        } else {
+            return Ok(());
+        };
+        Err(wrong(missing, format!("is missing, and http.listen = {} is beyond loopback; set it, or insecure = true", self.http.listen)))
+    }
+}

@@ -1,0 +1,295 @@
+//! What transports carry: producers, consumers, data producers, data consumers; and what they report.
+
+use super::worker::Stream;
+use super::{Counted, MediaError, bounded, json};
+use mediasoup::consumer::ConsumerType as MediasoupType;
+use mediasoup::prelude::*;
+use serde_json::Value;
+use skein_proto::ids;
+use skein_proto::signaling::{self, ConsumerType, MediaKind, Stats};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Where a session's media reports to.
+pub type Events = mpsc::Sender<MediaEvent>;
+
+/// What mediasoup reports of a session's media. Reports are dropped while the session's queue is full.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MediaEvent {
+    /// How well a producer's streams arrive.
+    ProducerScore(ids::ProducerId, Value),
+    /// How well a consumer's stream arrives.
+    ConsumerScore(ids::ConsumerId, Value),
+    /// Which layers a consumer gets.
+    ConsumerLayers(ids::ConsumerId, Option<(u8, Option<u8>)>),
+    /// A consumer's producer was paused or resumed.
+    ConsumerPaused(ids::ConsumerId, bool),
+    /// A consumer's producer closed.
+    ConsumerClosed(ids::ConsumerId),
+    /// A data consumer's data producer closed.
+    DataConsumerClosed(ids::DataConsumerId),
+    /// What the bandwidth estimator thinks, bits per second.
+    Bandwidth {
+        /// What the consumers would take.
+        desired: u64,
+        /// What they may take of it.
+        effective_desired: u64,
+        /// What there is.
+        available: u64,
+    },
+}
+
+/// A track that a client sends.
+pub struct Producer {
+    producer: mediasoup::producer::Producer,
+    kind: MediaKind,
+    _stream: Stream,
+    _counted: Counted,
+}
+
+impl Producer {
+    pub(super) fn new(
+        producer: mediasoup::producer::Producer,
+        kind: MediaKind,
+        stream: Stream,
+        counted: Counted,
+    ) -> Self {
+        Self { producer, kind, _stream: stream, _counted: counted }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ids::ProducerId {
+        ids::ProducerId(self.producer.id().to_string())
+    }
+
+    /// Audio or video.
+    pub fn kind(&self) -> MediaKind {
+        self.kind
+    }
+
+    /// Stops forwarding it.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn pause(&self) -> Result<(), MediaError> {
+        bounded(self.producer.pause()).await
+    }
+
+    /// Forwards it again.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn resume(&self) -> Result<(), MediaError> {
+        bounded(self.producer.resume()).await
+    }
+
+    /// mediasoup's statistics.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn stats(&self) -> Result<Stats, MediaError> {
+        json(&bounded(self.producer.get_stats()).await?).map(Stats)
+    }
+}
+
+pub(super) fn watch_producer(producer: &mediasoup::producer::Producer, events: &Events) {
+    let own = ids::ProducerId(producer.id().to_string());
+    let events = events.clone();
+    producer
+        .on_score(move |scores| {
+            if let Ok(scores) = serde_json::to_value(scores) {
+                let _ = events.try_send(MediaEvent::ProducerScore(own.clone(), scores));
+            }
+        })
+        .detach();
+}
+
+/// A track that a client receives.
+pub struct Consumer {
+    consumer: mediasoup::consumer::Consumer,
+    _stream: Stream,
+    _counted: Counted,
+}
+
+impl Consumer {
+    pub(super) fn new(consumer: mediasoup::consumer::Consumer, stream: Stream, counted: Counted) -> Self {
+        Self { consumer, _stream: stream, _counted: counted }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ids::ConsumerId {
+        ids::ConsumerId(self.consumer.id().to_string())
+    }
+
+    /// How it is layered.
+    pub fn consumer_type(&self) -> ConsumerType {
+        match self.consumer.r#type() {
+            MediasoupType::Simple | MediasoupType::Pipe => ConsumerType::Simple,
+            MediasoupType::Simulcast => ConsumerType::Simulcast,
+            MediasoupType::Svc => ConsumerType::Svc,
+        }
+    }
+
+    /// What the client will receive.
+    ///
+    /// # Errors
+    /// Never, in practice: mediasoup's own structure is JSON.
+    pub fn rtp_parameters(&self) -> Result<signaling::RtpParameters, MediaError> {
+        json(self.consumer.rtp_parameters()).map(signaling::RtpParameters)
+    }
+
+    /// Whether its producer is paused.
+    pub fn producer_paused(&self) -> bool {
+        self.consumer.producer_paused()
+    }
+
+    /// How well it arrives.
+    ///
+    /// # Errors
+    /// Never, in practice: mediasoup's own structure is JSON.
+    pub fn score(&self) -> Result<signaling::Score, MediaError> {
+        json(&self.consumer.score()).map(signaling::Score)
+    }
+
+    /// Stops sending it.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn pause(&self) -> Result<(), MediaError> {
+        bounded(self.consumer.pause()).await
+    }
+
+    /// Sends it; video begins with a key frame that is asked of the producer.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn resume(&self) -> Result<(), MediaError> {
+        bounded(self.consumer.resume()).await
+    }
+
+    /// The layers that the client would like at most.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn set_preferred_layers(&self, spatial: u8, temporal: Option<u8>) -> Result<(), MediaError> {
+        let layers = ConsumerLayers { spatial_layer: spatial, temporal_layer: temporal };
+        bounded(self.consumer.set_preferred_layers(layers)).await
+    }
+
+    /// Which consumer gets bandwidth first.
+    ///
+    /// # Errors
+    /// When the priority is 0 or the worker is gone.
+    pub async fn set_priority(&self, priority: u8) -> Result<(), MediaError> {
+        bounded(self.consumer.set_priority(priority)).await
+    }
+
+    /// Asks the sender for a key frame.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn request_key_frame(&self) -> Result<(), MediaError> {
+        bounded(self.consumer.request_key_frame()).await
+    }
+
+    /// mediasoup's statistics.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn stats(&self) -> Result<Stats, MediaError> {
+        let stats = bounded(self.consumer.get_stats()).await?;
+        json(&stats).map(|stats| Stats(if stats.is_array() { stats } else { Value::Array(vec![stats]) }))
+    }
+}
+
+pub(super) fn watch_consumer(consumer: &mediasoup::consumer::Consumer, events: &Events) {
+    let own = ids::ConsumerId(consumer.id().to_string());
+    // Every callback gets a sender and the id, and nothing that could be the last handle of anything.
+    let report = |make: fn(ids::ConsumerId) -> MediaEvent| {
+        let (events, own) = (events.clone(), own.clone());
+        move || {
+            let _ = events.try_send(make(own.clone()));
+        }
+    };
+    consumer.on_producer_pause(report(|id| MediaEvent::ConsumerPaused(id, true))).detach();
+    consumer.on_producer_resume(report(|id| MediaEvent::ConsumerPaused(id, false))).detach();
+    consumer.on_producer_close(report(MediaEvent::ConsumerClosed)).detach();
+    let (sender, consumer_id) = (events.clone(), own.clone());
+    consumer
+        .on_score(move |score| {
+            if let Ok(score) = serde_json::to_value(score) {
+                let _ = sender.try_send(MediaEvent::ConsumerScore(consumer_id.clone(), score));
+            }
+        })
+        .detach();
+    let sender = events.clone();
+    consumer
+        .on_layers_change(move |layers| {
+            let layers = layers.as_ref().map(|layers| (layers.spatial_layer, layers.temporal_layer));
+            let _ = sender.try_send(MediaEvent::ConsumerLayers(own.clone(), layers));
+        })
+        .detach();
+}
+
+/// A data channel that a client sends.
+pub struct DataProducer {
+    producer: Arc<mediasoup::data_producer::DataProducer>,
+    _counted: Counted,
+}
+
+impl DataProducer {
+    pub(super) fn new(
+        producer: mediasoup::data_producer::DataProducer,
+        counted: Counted,
+    ) -> Result<Self, MediaError> {
+        Ok(Self { producer: Arc::new(producer), _counted: counted })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ids::DataProducerId {
+        ids::DataProducerId(self.producer.id().to_string())
+    }
+
+    /// mediasoup's statistics.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn stats(&self) -> Result<Stats, MediaError> {
+        json(&bounded(self.producer.get_stats()).await?).map(Stats)
+    }
+}
+
+/// A data channel that a client receives.
+pub struct DataConsumer {
+    consumer: mediasoup::data_consumer::DataConsumer,
+    parameters: signaling::SctpStreamParameters,
+    _counted: Counted,
+}
+
+impl DataConsumer {
+    pub(super) fn new(
+        consumer: mediasoup::data_consumer::DataConsumer,
+        counted: Counted,
+    ) -> Result<Self, MediaError> {
+        let parameters = signaling::SctpStreamParameters(json(&consumer.sctp_stream_parameters())?);
+        Ok(Self { consumer, parameters, _counted: counted })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ids::DataConsumerId {
+        ids::DataConsumerId(self.consumer.id().to_string())
+    }
+
+    /// Its SCTP stream and reliability.
+    pub fn parameters(&self) -> &signaling::SctpStreamParameters {
+        &self.parameters
+    }
+
+    /// mediasoup's statistics.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn stats(&self) -> Result<Stats, MediaError> {
+        json(&bounded(self.consumer.get_stats()).await?).map(Stats)
+    }
+}

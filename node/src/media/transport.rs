@@ -1,0 +1,254 @@
+//! A client's transport.
+
+use super::entity::{Events, watch_consumer, watch_producer};
+use super::{Consumer, Counted, DataConsumer, DataProducer, MediaError, MediaEvent, Producer, Router};
+use super::{bounded, id, json, parse};
+use mediasoup::prelude::*;
+use mediasoup::transport::{TransportTraceEventData, TransportTraceEventType};
+use mediasoup::types::rtp_parameters::MediaKind as Kind;
+use serde_json::Value;
+use skein_proto::ids;
+use skein_proto::signaling::{self, MediaKind, WebRtcTransportInfo};
+use std::sync::Arc;
+
+/// What a client asks of a transport.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TransportOptions {
+    /// TCP candidates only.
+    pub force_tcp: bool,
+    /// With data channels.
+    pub sctp: bool,
+}
+
+/// A client's transport.
+pub struct WebRtcTransport {
+    transport: mediasoup::webrtc_transport::WebRtcTransport,
+    router: Router,
+    events: Events,
+    _counted: Counted,
+}
+
+pub(super) fn kind(kind: MediaKind) -> Kind {
+    match kind {
+        MediaKind::Audio => Kind::Audio,
+        MediaKind::Video => Kind::Video,
+    }
+}
+
+impl WebRtcTransport {
+    pub(super) async fn create(router: &Router, options: &TransportOptions, events: Events) -> Result<Self, MediaError> {
+        let worker = &router.worker;
+        let mut all = WebRtcTransportOptions::new_with_server(worker.server.clone());
+        all.enable_udp = !options.force_tcp;
+        all.enable_tcp = true;
+        all.prefer_udp = true;
+        all.enable_sctp = options.sctp;
+        all.initial_available_outgoing_bitrate = u64::from(worker.settings.initial_outgoing_bitrate);
+        let transport = bounded(router.router.create_webrtc_transport(all)).await?;
+        if worker.settings.max_incoming_bitrate > 0 {
+            let limit = u64::from(worker.settings.max_incoming_bitrate);
+            bounded(transport.set_max_incoming_bitrate(limit)).await?;
+        }
+        let _counted = worker.counts.hold(|counts| &counts.transports);
+        Ok(Self { transport, router: router.clone(), events, _counted })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ids::TransportId {
+        ids::TransportId(self.transport.id().to_string())
+    }
+
+    /// What the client needs to connect.
+    ///
+    /// # Errors
+    /// Never, in practice: mediasoup's own structures are JSON.
+    pub fn info(&self) -> Result<WebRtcTransportInfo, MediaError> {
+        let transport = &self.transport;
+        let sctp = transport.sctp_parameters().map(|parameters| json(&parameters)).transpose()?;
+        Ok(WebRtcTransportInfo {
+            id: self.id(),
+            ice_parameters: signaling::IceParameters(json(transport.ice_parameters())?),
+            ice_candidates: signaling::IceCandidates(json(transport.ice_candidates())?),
+            dtls_parameters: signaling::DtlsParameters(json(&transport.dtls_parameters())?),
+            sctp_parameters: sctp.map(signaling::SctpParameters),
+        })
+    }
+
+    /// Gives it the client's fingerprints.
+    ///
+    /// # Errors
+    /// When they are malformed or were given before.
+    pub async fn connect(&self, parameters: signaling::DtlsParameters) -> Result<(), MediaError> {
+        let dtls_parameters = parse("dtlsParameters", parameters.0)?;
+        bounded(self.transport.connect(WebRtcTransportRemoteParameters { dtls_parameters })).await
+    }
+
+    /// Tells the session what the bandwidth estimator thinks, from now on.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn watch_bandwidth(&self) -> Result<(), MediaError> {
+        let events = self.events.clone();
+        self.transport
+            .on_trace(Arc::new(move |trace| {
+                if let TransportTraceEventData::Bwe { info, .. } = trace {
+                    let _ = events.try_send(MediaEvent::Bandwidth {
+                        desired: info.desired_bitrate,
+                        // mediasoup's trace names the least it would go to, not what priorities leave.
+                        effective_desired: info.desired_bitrate.min(info.max_bitrate),
+                        available: info.available_bitrate,
+                    });
+                }
+            }))
+            .detach();
+        bounded(self.transport.enable_trace_event(vec![TransportTraceEventType::Bwe])).await
+    }
+
+    /// New ICE credentials.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn restart_ice(&self) -> Result<signaling::IceParameters, MediaError> {
+        json(&bounded(self.transport.restart_ice()).await?).map(signaling::IceParameters)
+    }
+
+    /// Receives a track from the client.
+    ///
+    /// # Errors
+    /// Names the field of the parameters that is wrong.
+    pub async fn produce(
+        &self,
+        media: MediaKind,
+        parameters: signaling::RtpParameters,
+    ) -> Result<Producer, MediaError> {
+        let mut parameters: RtpParameters = parse("rtpParameters", with_rtcp_defaults(parameters.0))?;
+        // mediasoup-client sends an empty name for the first producer of a browser, and the worker refuses it.
+        if parameters.rtcp.cname.as_deref() == Some("") {
+            parameters.rtcp.cname = None;
+        }
+        let producer = bounded(self.transport.produce(ProducerOptions::new(kind(media), parameters))).await?;
+        watch_producer(&producer, &self.events);
+        let worker = &self.router.worker;
+        Ok(Producer::new(producer, media, worker.carry(), worker.counts.hold(|counts| &counts.producers)))
+    }
+
+    /// Whether the client can receive a producer of its router.
+    pub fn can_consume(&self, producer: &ids::ProducerId, capabilities: &signaling::RtpCapabilities) -> bool {
+        match (id("producerId", &producer.0), parse("rtpCapabilities", capabilities.0.clone())) {
+            (Ok(producer), Ok(capabilities)) => self.router.router.can_consume(&producer, &capabilities),
+            _ => false,
+        }
+    }
+
+    /// Sends a producer of its router to the client, paused at first.
+    ///
+    /// # Errors
+    /// When the producer is gone or the client cannot receive it.
+    pub async fn consume(
+        &self,
+        producer: &ids::ProducerId,
+        capabilities: &signaling::RtpCapabilities,
+    ) -> Result<Consumer, MediaError> {
+        let capabilities = parse("rtpCapabilities", capabilities.0.clone())?;
+        let mut options = ConsumerOptions::new(id("producerId", &producer.0)?, capabilities);
+        options.paused = true;
+        // Opus repeats lost packets too: audio over a lossy link gains more than its few bytes cost.
+        options.enable_rtx = Some(true);
+        let consumer = bounded(self.transport.consume(options)).await?;
+        watch_consumer(&consumer, &self.events);
+        let worker = &self.router.worker;
+        Ok(Consumer::new(consumer, worker.carry(), worker.counts.hold(|counts| &counts.consumers)))
+    }
+
+    /// Receives a data channel from the client.
+    ///
+    /// # Errors
+    /// Names the field of the parameters that is wrong; also when the transport has no SCTP.
+    pub async fn produce_data(
+        &self,
+        parameters: signaling::SctpStreamParameters,
+        label: &str,
+        protocol: &str,
+    ) -> Result<DataProducer, MediaError> {
+        let parameters = parse("sctpStreamParameters", with_order(parameters.0))?;
+        let mut options = DataProducerOptions::new_sctp(parameters);
+        options.label = label.to_owned();
+        options.protocol = protocol.to_owned();
+        let producer = bounded(self.transport.produce_data(options)).await?;
+        DataProducer::new(producer, self.router.worker.counts.hold(|counts| &counts.data_producers))
+    }
+
+    /// Sends a data producer of its router to the client. `parameters` say how reliable it was made.
+    ///
+    /// # Errors
+    /// When the data producer is gone or the transport has no SCTP.
+    pub async fn consume_data(
+        &self,
+        producer: &ids::DataProducerId,
+        parameters: &signaling::SctpStreamParameters,
+    ) -> Result<DataConsumer, MediaError> {
+        let producer = id("dataProducerId", &producer.0)?;
+        let parameters: SctpStreamParameters = parse("sctpStreamParameters", with_order(parameters.0.clone()))?;
+        let options = match (parameters.max_packet_life_time, parameters.max_retransmits) {
+            (Some(life_time), _) => DataConsumerOptions::new_sctp_unordered_with_life_time(producer, life_time),
+            (_, Some(retransmits)) => DataConsumerOptions::new_sctp_unordered_with_retransmits(producer, retransmits),
+            _ => DataConsumerOptions::new_sctp_ordered(producer),
+        };
+        let consumer = bounded(self.transport.consume_data(options)).await?;
+        let own = ids::DataConsumerId(consumer.id().to_string());
+        let events = self.events.clone();
+        consumer
+            .on_data_producer_close(move || {
+                let _ = events.try_send(MediaEvent::DataConsumerClosed(own));
+            })
+            .detach();
+        DataConsumer::new(consumer, self.router.worker.counts.hold(|counts| &counts.data_consumers))
+    }
+
+    /// mediasoup's statistics.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn stats(&self) -> Result<signaling::Stats, MediaError> {
+        json(&bounded(self.transport.get_stats()).await?).map(signaling::Stats)
+    }
+}
+
+/// mediasoup's crate insists on fields of `rtcp` that clients may leave out.
+fn with_rtcp_defaults(mut parameters: Value) -> Value {
+    if let Some(all) = parameters.as_object_mut() {
+        let rtcp = all.entry("rtcp").or_insert_with(|| serde_json::json!({}));
+        if let Some(rtcp) = rtcp.as_object_mut() {
+            rtcp.entry("reducedSize").or_insert(true.into());
+        }
+    }
+    parameters
+}
+
+/// mediasoup's crate insists on `ordered`, which clients may leave out: a stream with a limit on its tries is not.
+fn with_order(mut parameters: Value) -> Value {
+    if let Some(all) = parameters.as_object_mut() {
+        let limited = ["maxPacketLifeTime", "maxRetransmits"]
+            .iter()
+            .any(|limit| all.get(*limit).is_some_and(|value| !value.is_null()));
+        let ordered = all.entry("ordered").or_insert(Value::Null);
+        if ordered.is_null() {
+            *ordered = (!limited).into();
+        }
+    }
+    parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_clients_leave_out_is_filled_in() {
+        assert_eq!(with_order(json!({"streamId": 1}))["ordered"], true);
+        assert_eq!(with_order(json!({"streamId": 1, "maxRetransmits": 0}))["ordered"], false);
+        assert_eq!(with_rtcp_defaults(json!({}))["rtcp"]["reducedSize"], true);
+        assert_eq!(with_rtcp_defaults(json!({"rtcp": {"reducedSize": false}}))["rtcp"]["reducedSize"], false);
+    }
+}

@@ -1,0 +1,125 @@
+//! Every limit of the mesh, with its reason.
+
+use std::time::Duration;
+
+/// Without a packet for this long a connection is dead. Three keep-alives may be lost in a row before that, and it is
+/// of the order in which gossip notices a death (1 to 2.5 s), so that a dead node is out of the view within 5 s.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A third of [`IDLE_TIMEOUT`].
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// From the first packet of a connection to both hellos. Several round trips on any path, and short enough that
+/// whoever connects and says nothing holds nothing for long.
+pub(super) const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+
+/// For the first frame of a stream, and for the program to take the stream out of [`super::Incoming`].
+pub(super) const OPEN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// For one gossip message to leave or to arrive. A later one is worth nothing: the next rounds said it again.
+pub(super) const GOSSIP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Streams that one peer may have open here. One session, room, pipe or call each: more than an entry's default of
+/// 10,000 sockets, so that all of its clients may be hosted here.
+pub(super) const STREAMS_PER_CONNECTION: u32 = 16_384;
+
+/// Gossip messages of one peer that may be under way. Honest peers have a handful.
+pub(super) const GOSSIP_STREAMS_PER_CONNECTION: u32 = 256;
+
+/// What one stream may send ahead of its reader, bytes: 20 Mbit/s over a path of 100 ms.
+pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// What all streams of a connection may send ahead of their readers, bytes: 256 readers may be stuck before anyone
+/// else on the connection waits for them. It bounds the memory that a peer can take.
+pub(super) const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+
+/// What a connection keeps of what was sent and not yet acknowledged, bytes.
+pub(super) const SEND_WINDOW: u64 = 16 * 1024 * 1024;
+
+/// Connections that may be in their handshake at once; more are refused before any cryptography.
+pub(super) const HANDSHAKES: usize = 256;
+
+/// With this many in their handshake, newcomers first prove that their address is theirs.
+pub(super) const HANDSHAKES_BEFORE_RETRY: usize = 32;
+
+/// Connections to one node. Two come from dialling each other at once; the others are on their way out.
+pub(super) const LINKS_PER_NODE: usize = 4;
+
+/// A second connection to a node is kept this long at least, so that the other side has noticed which one stays, and
+/// then until no stream uses it.
+pub(super) const DRAIN: Duration = Duration::from_secs(5);
+
+/// Streams that wait for the program.
+pub(super) const INCOMING_QUEUE: usize = 1024;
+
+/// Gossip messages that wait for chitchat. A round of 1,000 nodes is about 3 messages in.
+pub(super) const GOSSIP_IN_QUEUE: usize = 1024;
+
+/// Gossip messages that wait for one peer, while it is dialled or slow.
+pub(super) const GOSSIP_OUT_QUEUE: usize = 32;
+
+/// Peers that gossip is queued for at once. One mesh ends near 1,000 nodes.
+pub(super) const GOSSIP_PEERS: usize = 4096;
+
+/// A peer that chitchat has nothing for is forgotten after this long; the next message makes a new queue.
+pub(super) const GOSSIP_PEER_IDLE: Duration = Duration::from_secs(30);
+
+/// Largest gossip message, bytes: chitchat cuts its messages to this.
+pub(super) const GOSSIP_MESSAGE_BYTES: usize = 65_507;
+
+/// Between two rounds of gossip. With the failure detector below, deaths were noticed in 1 to 2.5 s up to 60 nodes
+/// with a tenth of the packets lost and no false alarm.
+pub(super) const GOSSIP_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What the failure detector takes for the time between heartbeats before it has measured.
+pub(super) const HEARTBEAT_INITIAL: Duration = Duration::from_millis(200);
+
+/// Longer gaps between heartbeats are not learned from.
+pub(super) const HEARTBEAT_MAX: Duration = Duration::from_secs(2);
+
+/// Heartbeats that the failure detector remembers per node.
+pub(super) const HEARTBEAT_WINDOW: usize = 100;
+
+/// Silence of this many usual intervals is death.
+pub(super) const PHI: f64 = 10.0;
+
+/// How long the dead are remembered, by gossip and by those who heard them leave. Long enough that nobody who was
+/// away for a moment brings them back, and short enough that names and addresses may be used again.
+pub(super) const DEAD_MEMORY: Duration = Duration::from_secs(300);
+
+/// Tombstones are kept longer than the dead, so that nobody who is remembered misses one. The mesh deletes no keys.
+pub(super) const TOMBSTONES: Duration = Duration::from_secs(600);
+
+/// A node that gossip just discovered may take this long to say hello before it counts as suspect.
+pub(super) const GRACE: Duration = Duration::from_secs(3);
+
+/// How often membership is looked at when nothing happens: for the end of a grace, and to dial again.
+pub(super) const OBSERVE: Duration = Duration::from_millis(250);
+
+/// First wait after an address could not be reached; doubled each time.
+pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest wait after an address could not be reached.
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Addresses whose failures are remembered.
+pub(super) const DIAL_TARGETS: usize = 4096;
+
+/// Things that were logged and are not logged again.
+pub(super) const LOGGED: usize = 256;
+
+/// After this long they are.
+pub(super) const LOGGED_FOR: Duration = Duration::from_secs(600);
+
+/// How long a leaving node stays to tell the others by gossip: one round. Neighbours also hear it from the close of
+/// the connection.
+pub(super) const LEAVE: Duration = GOSSIP_INTERVAL;
+
+/// For tasks and connections to end at shutdown, each.
+pub(super) const SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// Bytes that a stream to the own node holds before its reader takes them.
+pub(super) const LOCAL_BUFFER: usize = 64 * 1024;
+
+/// First size of a stream's read and write buffers, bytes. They grow; thousands of idle sessions stay small.
+pub(super) const FRAME_BUFFER: usize = 1024;

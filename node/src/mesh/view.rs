@@ -1,0 +1,63 @@
+//! The mesh as one node sees it.
+
+use super::home::home;
+use skein_proto::gossip::{Facts, Load, Phase};
+use skein_proto::ids::{NodeId, RoomId};
+use skein_proto::operator::NodeState;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// The mesh as this node sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// Name of the mesh.
+    pub mesh: String,
+    /// The node whose view it is.
+    pub own: NodeId,
+    /// All nodes that are not dead, by name. The own node is always among them.
+    pub nodes: BTreeMap<NodeId, Member>,
+}
+
+/// A node, as another one sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Its name.
+    pub id: NodeId,
+    /// How it is: by its phase, or suspect when only one of gossip and QUIC reaches it.
+    pub state: NodeState,
+    /// Where others reach it, UDP.
+    pub addr: SocketAddr,
+    /// Start of its process, milliseconds since 1970 on its clock. When it changes, everything that the process held
+    /// is gone, even if the node was never missing from the view.
+    pub generation: u64,
+    /// What hardly ever changes.
+    pub facts: Facts,
+    /// What changes all the time, as last heard.
+    pub load: Load,
+    /// What it is about to do, as last heard.
+    pub phase: Phase,
+}
+
+impl View {
+    /// The node that keeps a room's roster: by rendezvous hashing over all nodes that are [`NodeState::Alive`], so
+    /// neither starting nor draining nor suspect ones. The own node where there is none. Nodes with the same view
+    /// agree.
+    pub fn home(&self, room: &RoomId) -> &NodeId {
+        let alive = self.nodes.values().filter(|node| node.state == NodeState::Alive);
+        home(room, alive.map(|node| &node.id)).unwrap_or(&self.own)
+    }
+
+    /// The node, where it is not dead.
+    pub fn get(&self, node: &NodeId) -> Option<&Member> {
+        self.nodes.get(node)
+    }
+}
+
+/// What a node's phase makes of it, as long as it is reached.
+pub(super) fn state(phase: Phase) -> NodeState {
+    match phase {
+        Phase::Starting => NodeState::Starting,
+        Phase::Ready => NodeState::Alive,
+        Phase::Draining | Phase::Leaving => NodeState::Draining,
+    }
+}

@@ -1,0 +1,287 @@
+//! The one place that joins the parts.
+
+use crate::media::{MediaError, Workers};
+use crate::mesh::{Incoming, Mesh, MeshError, MeshSettings, MeshStream};
+use crate::operator::{self, Operator};
+use crate::room::host::Context;
+use crate::room::{Homes, Rooms, data, source};
+use crate::session;
+use crate::signaling::{Signaling, SignalingCounters};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use skein_bootstrap::config::Config;
+use skein_bootstrap::token::{TokenError, Verifier};
+use skein_proto::gossip::{Facts, Load, Phase};
+use skein_proto::ids::NodeId;
+use skein_proto::rpc::{Call, Json, Open, Reply};
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often the load is gossiped, when it changed.
+const LOAD_INTERVAL: Duration = Duration::from_millis(250);
+/// How long sessions and sockets may take to end when the node stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+/// How many events a watching operator may fall behind.
+const EVENTS: usize = 1024;
+
+/// Why a node does not start, or stops.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A worker.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// The mesh.
+    #[error("mesh: {0}")]
+    Mesh(#[from] MeshError),
+    /// The key that client tokens are checked with.
+    #[error("auth.client_key: {0}")]
+    ClientKey(#[from] TokenError),
+    /// The HTTP server's address.
+    #[error("http.listen: {addr}: {problem}")]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// Why not.
+        problem: std::io::Error,
+    },
+    /// The HTTP server's certificate.
+    #[error("http.tls_cert {}: {problem}", path.display())]
+    Tls {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: std::io::Error,
+    },
+    /// The HTTP server ended on its own.
+    #[error("the HTTP server ended: {0}")]
+    Http(String),
+    /// A worker died.
+    #[error("worker {0} died")]
+    WorkerDied(u16),
+}
+
+/// A running node.
+pub struct Node {
+    mesh: Mesh,
+    addr: SocketAddr,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+    handle: Handle<SocketAddr>,
+    server: JoinHandle<std::io::Result<()>>,
+    deaths: mpsc::Receiver<u16>,
+}
+
+impl Node {
+    /// Starts all parts. The node takes rooms and peers when this returns.
+    ///
+    /// # Errors
+    /// Names what does not start and why.
+    pub async fn start(config: &Config) -> Result<Self, NodeError> {
+        let listener = listen(config.http.listen)?;
+        let addr = listener.local_addr().map_err(|problem| NodeError::Listen { addr: config.http.listen, problem })?;
+        let verifier = config.auth.client_key.as_deref().map(Verifier::new).transpose()?;
+        let tls = server_tls(config).await?;
+        let (workers, deaths) = Workers::start(&config.media).await?;
+        let counts = Arc::clone(workers.counts());
+        let facts = Facts {
+            role: config.node.role.as_str().to_owned(),
+            region: config.node.region.clone(),
+            zone: config.node.zone.clone(),
+            url: config.http.public_url(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let settings = MeshSettings {
+            config: config.mesh.clone(),
+            node: config.node.id.clone(),
+            facts,
+            phase: Phase::Starting,
+        };
+        let (mesh, incoming) = Mesh::start(settings).await?;
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let rooms = Arc::new(Rooms::new(Context {
+            mesh: mesh.clone(),
+            workers,
+            linger: Duration::from_secs_f64(config.media.pipe_linger_s),
+            requests_per_second: NonZeroU32::new(config.signaling.requests_per_second).unwrap_or(NonZeroU32::MIN),
+            tasks: tasks.clone(),
+            cancel: cancel.clone(),
+        }));
+        let homes = Homes::new(mesh.clone(), config.room.size, config.placement.prefer);
+        let signaling = Arc::new(Signaling {
+            mesh: mesh.clone(),
+            limits: config.signaling.clone(),
+            verifier,
+            counts,
+            counters: SignalingCounters::default(),
+            tasks: tasks.clone(),
+            cancel: cancel.clone(),
+        });
+        let operator = Arc::new(Operator {
+            mesh: mesh.clone(),
+            homes: Arc::clone(&homes),
+            rooms: Arc::clone(&rooms),
+            signaling,
+            token: config.auth.operator_token.clone(),
+            started: Instant::now(),
+            events: broadcast::Sender::new(EVENTS),
+        });
+        gossip_load(&mesh, &rooms, &homes);
+        tasks.spawn(Arc::clone(&homes).run(cancel.clone()));
+        tasks.spawn(operator::run_watch(Arc::clone(&operator), cancel.clone()));
+        tasks.spawn(keep_load_gossiped(mesh.clone(), Arc::clone(&rooms), Arc::clone(&homes), cancel.clone()));
+        tasks.spawn(dispatch(incoming, Arc::clone(&rooms), homes, tasks.clone()));
+        let handle = Handle::new();
+        let server = serve(listener, tls, operator, handle.clone())?;
+        mesh.set_phase(Phase::Ready);
+        tracing::info!(node = %config.node.id, %addr, url = config.http.public_url(), "node started");
+        Ok(Self { mesh, addr, tasks, cancel, handle, server, deaths })
+    }
+
+    /// Where it serves HTTP and WebSocket.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits until a part fails that the node cannot do without.
+    pub async fn failed(&mut self) -> NodeError {
+        tokio::select! {
+            error = self.mesh.failed() => NodeError::Mesh(error),
+            Some(worker) = self.deaths.recv() => NodeError::WorkerDied(worker),
+            ended = &mut self.server => NodeError::Http(format!("{ended:?}")),
+        }
+    }
+
+    /// Stops: says so to the mesh, closes all sessions and sockets with a reason, and waits for them, for a while.
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_DEADLINE, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "tasks did not end in time");
+        }
+        self.handle.graceful_shutdown(Some(Duration::from_secs(1)));
+        self.mesh.shutdown().await;
+    }
+}
+
+fn listen(addr: SocketAddr) -> Result<TcpListener, NodeError> {
+    let error = |problem| NodeError::Listen { addr, problem };
+    let listener = TcpListener::bind(addr).map_err(error)?;
+    listener.set_nonblocking(true).map_err(error)?;
+    Ok(listener)
+}
+
+async fn server_tls(config: &Config) -> Result<Option<RustlsConfig>, NodeError> {
+    let (Some(cert), Some(key)) = (&config.http.tls_cert, &config.http.tls_key) else { return Ok(None) };
+    let tls = RustlsConfig::from_pem_file(cert, key).await;
+    tls.map(Some).map_err(|problem| NodeError::Tls { path: cert.clone(), problem })
+}
+
+fn serve(
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+    operator: Arc<Operator>,
+    handle: Handle<SocketAddr>,
+) -> Result<JoinHandle<std::io::Result<()>>, NodeError> {
+    let service = operator::routes(operator).into_make_service();
+    let error = |problem: std::io::Error| NodeError::Http(problem.to_string());
+    Ok(match tls {
+        Some(tls) => {
+            let server = axum_server::from_tcp_rustls(listener, tls).map_err(error)?.handle(handle);
+            tokio::spawn(server.serve(service))
+        }
+        None => {
+            let server = axum_server::from_tcp(listener).map_err(error)?.handle(handle);
+            tokio::spawn(server.serve(service))
+        }
+    })
+}
+
+fn gossip_load(mesh: &Mesh, rooms: &Rooms, homes: &Homes) {
+    let now = Instant::now();
+    let workers: Vec<_> = rooms.context().workers.iter().map(|worker| worker.detail(now)).collect();
+    mesh.set_load(&Load {
+        free: workers.iter().map(|worker| worker.free_streams).collect(),
+        total: workers.iter().map(|worker| worker.total_streams).collect(),
+        peers: rooms.context().workers.counts().sessions.load(std::sync::atomic::Ordering::Relaxed),
+        rooms: u32::try_from(homes.len()).unwrap_or(u32::MAX),
+    });
+}
+
+async fn keep_load_gossiped(mesh: Mesh, rooms: Arc<Rooms>, homes: Arc<Homes>, cancel: CancellationToken) {
+    let mut ticks = tokio::time::interval(LOAD_INTERVAL);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = ticks.tick() => gossip_load(&mesh, &rooms, &homes),
+        }
+    }
+}
+
+/// Gives each stream that a node opened to the part that it is for. Ends with the mesh.
+async fn dispatch(mut incoming: Incoming, rooms: Arc<Rooms>, homes: Arc<Homes>, tasks: TaskTracker) {
+    let cancel = rooms.context().cancel.clone();
+    loop {
+        let next = tokio::select! {
+            () = cancel.cancelled() => return,
+            next = incoming.accept() => next,
+        };
+        let Some((node, open, stream)) = next else { return };
+        let (rooms, homes) = (Arc::clone(&rooms), Arc::clone(&homes));
+        match open {
+            Open::Call(call) => {
+                tasks.spawn(async move { answer(&rooms, &homes, call, stream).await });
+            }
+            Open::Session(open) => {
+                tasks.spawn(session::run(rooms, node, open, stream));
+            }
+            Open::Room(open) => {
+                let cancel = cancel.clone();
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = cancel.cancelled() => {}
+                        () = homes.serve(node, open.room, stream) => {}
+                    }
+                });
+            }
+            Open::Pipe(open) => {
+                tasks.spawn(source::serve(rooms.get(&open.room), node, open, stream));
+            }
+            Open::Data(open) => {
+                tasks.spawn(data::serve(rooms.get(&open.room), open, stream));
+            }
+            // The mesh answers a hello itself; one on a later stream means nothing.
+            Open::Hello(_) => log_stray_hello(&node),
+        }
+    }
+}
+
+fn log_stray_hello(node: &NodeId) {
+    tracing::debug!(%node, "a second hello");
+}
+
+async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream) {
+    let json = |value: Result<Json, serde_json::Error>| match value {
+        Ok(json) => Reply::Json(json),
+        Err(error) => Reply::Failed(error.to_string()),
+    };
+    let reply = match call {
+        Call::Admit(admit) => homes.admit(admit).await,
+        Call::Reserve(reserve) => match rooms.context().workers.get(reserve.worker) {
+            Some(worker) if worker.reserve(reserve.session, reserve.streams, Instant::now()) => Reply::Reserved,
+            Some(_) => Reply::Full,
+            None => Reply::Failed(format!("worker {}: there is none", reserve.worker)),
+        },
+        Call::Rooms => json(Json::new(&homes.summaries())),
+        Call::Room(room) => json(Json::new(&homes.detail(&room))),
+    };
+    if let Err(error) = stream.send(&reply).await {
+        tracing::debug!(%error, "an answer was not wanted any more");
+    }
+}

@@ -1,0 +1,150 @@
+//! The routes.
+
+use super::{Operator, metrics, pages};
+use crate::signaling::Query as ClientQuery;
+use axum::Router;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use futures::stream::{self, Stream, StreamExt};
+use skein_proto::ids::RoomId;
+use skein_proto::operator::{ApiError, Event, NodeState};
+use std::convert::Infallible;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+use tokio::sync::broadcast::error::RecvError;
+
+/// All routes of a node.
+pub fn routes(operator: Arc<Operator>) -> Router {
+    let guarded = Router::new()
+        .route("/v1/mesh", get(mesh))
+        .route("/v1/rooms", get(rooms))
+        .route("/v1/rooms/{id}", get(room))
+        .route("/v1/node", get(node))
+        .route("/v1/events", get(events))
+        .route("/metrics", get(metrics_text))
+        .layer(from_fn_with_state(Arc::clone(&operator), authorize));
+    Router::new()
+        .route("/", get(root))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .merge(guarded)
+        .fallback(get(pages::page))
+        .with_state(operator)
+}
+
+fn error(status: StatusCode, text: impl Into<String>) -> Response {
+    (status, Json(ApiError { error: text.into() })).into_response()
+}
+
+async fn authorize(State(operator): State<Arc<Operator>>, request: Request, next: Next) -> Response {
+    if let Some(token) = &operator.token {
+        let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+        if !bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
+            let mut response = error(StatusCode::UNAUTHORIZED, "not authorized");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            return response;
+        }
+    }
+    next.run(request).await
+}
+
+/// A client's WebSocket, or the room page.
+async fn root(
+    State(operator): State<Arc<Operator>>,
+    headers: HeaderMap,
+    query: Result<Query<ClientQuery>, QueryRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let wants_socket = headers
+        .get(header::UPGRADE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
+    if !wants_socket {
+        return pages::serve("index.html");
+    }
+    match (upgrade, query) {
+        (Ok(upgrade), Ok(Query(query))) => Arc::clone(&operator.signaling).upgrade(upgrade, &headers, &query),
+        (_, Err(rejection)) => (StatusCode::BAD_REQUEST, format!("{rejection}\n")).into_response(),
+        (Err(rejection), _) => rejection.into_response(),
+    }
+}
+
+async fn mesh(State(operator): State<Arc<Operator>>) -> Response {
+    Json(operator.mesh_status()).into_response()
+}
+
+async fn rooms(State(operator): State<Arc<Operator>>) -> Response {
+    Json(operator.room_list().await).into_response()
+}
+
+async fn room(State(operator): State<Arc<Operator>>, path: Result<Path<String>, PathRejection>) -> Response {
+    let id = match path {
+        Ok(Path(id)) => id,
+        Err(rejection) => return error(StatusCode::BAD_REQUEST, rejection.body_text()),
+    };
+    let room: RoomId = match id.parse() {
+        Ok(room) => room,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, format!("room {problem}")),
+    };
+    match operator.room_detail(&room).await {
+        Ok(Some(detail)) => Json(detail).into_response(),
+        Ok(None) => error(StatusCode::NOT_FOUND, format!("room {room} does not exist")),
+        Err(problem) => error(StatusCode::BAD_GATEWAY, problem.to_string()),
+    }
+}
+
+async fn node(State(operator): State<Arc<Operator>>) -> Response {
+    Json(operator.node_detail()).into_response()
+}
+
+/// Ready: the node takes rooms and peers.
+async fn ready(State(operator): State<Arc<Operator>>) -> Response {
+    let view = operator.mesh.view().borrow().clone();
+    match view.nodes.get(operator.mesh.id()).map(|member| member.state) {
+        Some(NodeState::Alive) => "ready\n".into_response(),
+        state => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {state:?}\n")).into_response(),
+    }
+}
+
+async fn metrics_text(State(operator): State<Arc<Operator>>) -> Response {
+    match metrics::text(&operator) {
+        Ok(text) => {
+            let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+            (kind, text).into_response()
+        }
+        Err(problem) => error(StatusCode::INTERNAL_SERVER_ERROR, problem.to_string()),
+    }
+}
+
+/// First everything that is there, as if it had just come; then every change.
+async fn events(State(operator): State<Arc<Operator>>) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    // Watched before it is looked at, so that nothing is missed in between; told twice does no harm.
+    let changes = operator.events.subscribe();
+    let list = operator.room_list().await;
+    let now = super::watch::Seen::default().update(operator.mesh_status().nodes, list.rooms);
+    let changes = stream::unfold(changes, |mut changes| async move {
+        match changes.recv().await {
+            Ok(event) => Some((event, changes)),
+            // Who falls behind starts over: the stream ends, and an EventSource opens it again.
+            Err(RecvError::Lagged(_) | RecvError::Closed) => None,
+        }
+    });
+    let told = stream::iter(now).chain(changes).map(|event| {
+        let name = match event {
+            Event::Node { .. } => "node",
+            Event::Room { .. } => "room",
+        };
+        let made = sse::Event::default().event(name).json_data(&event);
+        Ok(made.unwrap_or_else(|_| sse::Event::default().comment("unreadable")))
+    });
+    let ended = operator.signaling.cancel.clone();
+    Sse::new(told.take_until(async move { ended.cancelled().await })).keep_alive(KeepAlive::default())
+}

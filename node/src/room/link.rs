@@ -1,0 +1,115 @@
+//! A host's stream to a room's home: its own part goes there, the others' comes back. When the stream ends or the home
+//! is another, it opens again and starts over with a snapshot; what was known of the others stays until then.
+
+use super::host::HostRoom;
+use crate::media::Heard;
+use crate::mesh::{MeshReceiver, MeshSender};
+use skein_proto::ids::NodeId;
+use skein_proto::rpc::{HomeMessage, HostMessage, Open, RoomOpen};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long to wait before the home is asked again. A new home is known within a second or two.
+const RETRY: Duration = Duration::from_millis(200);
+/// How often an answer that names another home is followed at once.
+const HOPS: u32 = 2;
+
+/// Keeps a room's stream to its home until the room ends.
+pub async fn run(room: Arc<HostRoom>, mut outgoing: mpsc::Receiver<HostMessage>, mut hearing: mpsc::Receiver<Heard>) {
+    let mut hint: Option<NodeId> = None;
+    let mut hops = 0;
+    loop {
+        let view = room.context.mesh.view();
+        let home = hint.take().unwrap_or_else(|| view.borrow().home(&room.id).clone());
+        let open = Open::Room(RoomOpen { room: room.id.clone() });
+        let ended = match room.context.mesh.open(&home, &open).await {
+            Ok(stream) => {
+                let (sender, receiver) = stream.split();
+                converse(&room, &home, sender, receiver, &mut outgoing, &mut hearing).await
+            }
+            Err(error) => {
+                tracing::debug!(room = %room.id, %home, %error, "cannot reach the room's home");
+                Ended::Lost
+            }
+        };
+        match ended {
+            Ended::Room => return,
+            Ended::Elsewhere(named) if hops < HOPS => {
+                hops += 1;
+                hint = Some(named);
+            }
+            Ended::Moved => hops = 0,
+            Ended::Lost | Ended::Elsewhere(_) => {
+                hops = 0;
+                tokio::select! {
+                    () = room.cancel.cancelled() => return,
+                    () = tokio::time::sleep(RETRY) => {}
+                }
+            }
+        }
+    }
+}
+
+enum Ended {
+    /// The room ended here.
+    Room,
+    /// The stream did.
+    Lost,
+    /// The node asked says that another is home.
+    Elsewhere(NodeId),
+    /// This node sees another as home now.
+    Moved,
+}
+
+async fn converse(
+    room: &Arc<HostRoom>,
+    home: &NodeId,
+    mut sender: MeshSender,
+    mut receiver: MeshReceiver,
+    outgoing: &mut mpsc::Receiver<HostMessage>,
+    hearing: &mut mpsc::Receiver<Heard>,
+) -> Ended {
+    // What waits is in the snapshot already.
+    while outgoing.try_recv().is_ok() {}
+    room.take_behind();
+    if sender.send(&room.snapshot()).await.is_err() {
+        return Ended::Lost;
+    }
+    let mut view = room.context.mesh.view();
+    loop {
+        let message = tokio::select! {
+            () = room.cancel.cancelled() => {
+                sender.finish().await;
+                return Ended::Room;
+            }
+            message = outgoing.recv() => match message {
+                Some(_) if room.take_behind() => room.snapshot(),
+                Some(message) => message,
+                None => return Ended::Room,
+            },
+            Some(heard) = hearing.recv() => HostMessage::Speaker(room.heard(heard)),
+            message = receiver.recv::<HomeMessage>() => match message {
+                Ok(Some(HomeMessage::NotHome(named))) => return Ended::Elsewhere(named),
+                Ok(Some(message)) => {
+                    room.hear_home(message);
+                    continue;
+                }
+                Ok(None) | Err(_) => return Ended::Lost,
+            },
+            changed = view.changed() => {
+                if changed.is_err() {
+                    return Ended::Room;
+                }
+                if view.borrow_and_update().home(&room.id) != home {
+                    sender.finish().await;
+                    return Ended::Moved;
+                }
+                continue;
+            }
+        };
+        if sender.send(&message).await.is_err() {
+            return Ended::Lost;
+        }
+    }
+}

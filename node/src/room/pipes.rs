@@ -1,0 +1,404 @@
+//! The receiving end of pipes: a producer is brought to a worker when a consumer there asks, once, however many ask.
+//! Across the network once per node; from there worker to worker.
+//!
+//! One [`PipeLink`] stands for one pipe between two routers and carries any number of producers. Whoever needs a
+//! producer holds a [`Lease`]; when the last one is dropped the producer is paused in the pipe, and after a linger it is
+//! taken out. A link without producers ends.
+
+use super::host::HostRoom;
+use crate::media::{MediaError, PipeTransport, PipedProducer};
+use crate::mesh::{MeshError, MeshStream};
+use parking_lot::Mutex;
+use skein_proto::ids::{ProducerId, WorkerAddress};
+use skein_proto::rpc::{HostMessage, Open, PipeEntry, PipeEvent, PipeOpen, PipeRequest, ProducerEntry};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// How long a producer may take to come through a pipe.
+const ARRIVAL_DEADLINE: Duration = Duration::from_secs(8);
+/// How many producers may wait for one pipe to open.
+const WANTED: usize = 1024;
+/// How often a link looks for producers that nobody needs any more.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// Why a producer does not come through a pipe.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PipeError {
+    /// The pipe could not be made or broke.
+    #[error("pipe from {from}: {problem}")]
+    Broken {
+        /// The sending worker.
+        from: WorkerAddress,
+        /// What happened.
+        problem: String,
+    },
+    /// The sending end has no such producer.
+    #[error("the producer is gone")]
+    Gone,
+    /// It takes too long.
+    #[error("pipe from {0}: no answer in time")]
+    Deadline(WorkerAddress),
+}
+
+/// All pipes of a room that end at this host.
+#[derive(Default)]
+pub struct Pipes {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    arrivals: HashMap<(ProducerId, u16), Arc<Arrival>>,
+    /// The worker at which a producer of another node enters this one.
+    gateways: HashMap<ProducerId, u16>,
+    links: HashMap<(WorkerAddress, u16), Arc<PipeLink>>,
+}
+
+#[derive(Debug, Clone)]
+enum Progress {
+    Pending,
+    Ready,
+    Ended(PipeError),
+}
+
+/// A producer that comes, or is about to come, to a worker.
+struct Arrival {
+    producer: ProducerId,
+    leases: AtomicUsize,
+    progress: watch::Sender<Progress>,
+    link: Arc<PipeLink>,
+}
+
+struct PipeLink {
+    from: WorkerAddress,
+    to: WorkerAddress,
+    wanted: mpsc::Sender<Arc<Arrival>>,
+    leases_changed: Notify,
+}
+
+/// Keeps a producer on a worker for as long as it is held.
+pub struct Lease(Arc<Arrival>);
+
+impl Lease {
+    fn new(arrival: &Arc<Arrival>) -> Self {
+        if arrival.leases.fetch_add(1, Ordering::AcqRel) == 0 {
+            arrival.link.leases_changed.notify_one();
+        }
+        Self(Arc::clone(arrival))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.0.leases.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.link.leases_changed.notify_one();
+        }
+    }
+}
+
+impl Pipes {
+    /// The producers that come through pipes now.
+    pub fn list(&self) -> Vec<PipeEntry> {
+        self.state.lock().arrivals.values().filter(|a| a.is_ready()).map(|a| a.entry()).collect()
+    }
+}
+
+impl Arrival {
+    fn is_ready(&self) -> bool {
+        matches!(*self.progress.borrow(), Progress::Ready)
+    }
+
+    fn entry(&self) -> PipeEntry {
+        PipeEntry { producer: self.producer.clone(), from: self.link.from.clone(), to: self.link.to.clone() }
+    }
+}
+
+/// Makes sure that a producer of the room is on a worker of this node. `None` when it is there by nature.
+///
+/// # Errors
+/// When it does not come in time, or the other end is gone.
+pub async fn ensure(room: &Arc<HostRoom>, entry: &ProducerEntry, worker: u16) -> Result<Option<Lease>, PipeError> {
+    let lease = {
+        let mut state = room.pipes.state.lock();
+        let state = &mut *state;
+        let here = entry.host.node == *room.node();
+        if here && entry.host.worker == worker {
+            return Ok(None);
+        }
+        match state.arrivals.get(&(entry.id.clone(), worker)) {
+            Some(arrival) => Lease::new(arrival),
+            None => {
+                let from = match state.gateways.get(&entry.id) {
+                    _ if here => entry.host.clone(),
+                    Some(gateway) if *gateway != worker => {
+                        WorkerAddress { node: room.node().clone(), worker: *gateway }
+                    }
+                    _ => {
+                        state.gateways.insert(entry.id.clone(), worker);
+                        entry.host.clone()
+                    }
+                };
+                let link = state
+                    .links
+                    .entry((from.clone(), worker))
+                    .or_insert_with(|| PipeLink::start(room, from.clone(), worker));
+                let arrival = Arc::new(Arrival {
+                    producer: entry.id.clone(),
+                    leases: AtomicUsize::new(0),
+                    progress: watch::Sender::new(Progress::Pending),
+                    link: Arc::clone(link),
+                });
+                if link.wanted.try_send(Arc::clone(&arrival)).is_err() {
+                    return Err(PipeError::Broken { from, problem: "too many producers wait for it".to_owned() });
+                }
+                state.arrivals.insert((entry.id.clone(), worker), Arc::clone(&arrival));
+                Lease::new(&arrival)
+            }
+        }
+    };
+    let mut progress = lease.0.progress.subscribe();
+    let outcome = tokio::time::timeout(
+        ARRIVAL_DEADLINE,
+        progress.wait_for(|progress| !matches!(progress, Progress::Pending)),
+    )
+    .await;
+    match outcome {
+        Ok(Ok(progress)) => match &*progress {
+            Progress::Ended(error) => Err(error.clone()),
+            _ => {
+                drop(progress);
+                Ok(Some(lease))
+            }
+        },
+        Ok(Err(_)) => Err(PipeError::Gone),
+        Err(_) => Err(PipeError::Deadline(lease.0.link.from.clone())),
+    }
+}
+
+impl PipeLink {
+    fn start(room: &Arc<HostRoom>, from: WorkerAddress, to: u16) -> Arc<Self> {
+        let (wanted, queue) = mpsc::channel(WANTED);
+        let to = WorkerAddress { node: room.node().clone(), worker: to };
+        let link = Arc::new(Self { from, to, wanted, leases_changed: Notify::new() });
+        let worker = Worker {
+            room: Arc::clone(room),
+            link: Arc::clone(&link),
+            wanted: queue,
+            held: HashMap::new(),
+        };
+        room.context.tasks.spawn(worker.run());
+        link
+    }
+}
+
+/// What a link knows of one producer.
+struct Held {
+    arrival: Arc<Arrival>,
+    piped: Option<PipedProducer>,
+    idle_since: Option<Instant>,
+}
+
+/// The task behind a link.
+struct Worker {
+    room: Arc<HostRoom>,
+    link: Arc<PipeLink>,
+    wanted: mpsc::Receiver<Arc<Arrival>>,
+    held: HashMap<ProducerId, Held>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let cancel = self.room.cancel.clone();
+        let problem = tokio::select! {
+            () = cancel.cancelled() => "the room ended here".to_owned(),
+            outcome = self.work() => match outcome {
+                Ok(()) => return,
+                Err(problem) => problem,
+            },
+        };
+        tracing::debug!(room = %self.room.id, from = %self.link.from, problem, "pipe ended");
+        self.abandon(&problem);
+    }
+
+    /// Ends well only when nobody needs the link any more, and then it is out of the list.
+    async fn work(&mut self) -> Result<(), String> {
+        let (transport, mut stream) = self.open().await?;
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                Some(arrival) = self.wanted.recv() => {
+                    send(&mut stream, PipeRequest::Consume(arrival.producer.clone())).await?;
+                    let held = Held { arrival, piped: None, idle_since: None };
+                    self.held.insert(held.arrival.producer.clone(), held);
+                }
+                event = stream.recv::<PipeEvent>() => match event {
+                    Ok(Some(event)) => self.hear(&transport, event).await.map_err(|e| e.to_string())?,
+                    Ok(None) => return Err("the other end closed it".to_owned()),
+                    Err(error) => return Err(error.to_string()),
+                },
+                () = self.link.leases_changed.notified() => self.sweep(&mut stream).await?,
+                _ = sweep.tick() => self.sweep(&mut stream).await?,
+            }
+            if self.held.is_empty() && self.close_if_unused() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<(PipeTransport, MeshStream), String> {
+        let text = |error: MediaError| error.to_string();
+        let between_nodes = self.link.from.node != *self.room.node();
+        let stage = self.room.stage(self.link.to.worker).await.map_err(text)?;
+        let transport = stage.router.create_pipe_transport(between_nodes).await.map_err(text)?;
+        let open = PipeOpen {
+            room: self.room.id.clone(),
+            from: self.link.from.worker,
+            to: self.link.to.clone(),
+            end: transport.end().map_err(text)?,
+        };
+        let mesh_error = |error: MeshError| error.to_string();
+        let mut stream =
+            self.room.context.mesh.open(&self.link.from.node, &Open::Pipe(open)).await.map_err(mesh_error)?;
+        let first = tokio::time::timeout(ARRIVAL_DEADLINE, stream.recv::<PipeEvent>())
+            .await
+            .map_err(|_| "no answer in time".to_owned())?;
+        match first.map_err(mesh_error)? {
+            Some(PipeEvent::Opened(end)) => transport.connect(end).await.map_err(text)?,
+            Some(PipeEvent::Refused(reason)) => return Err(reason),
+            _ => return Err("the other end closed it".to_owned()),
+        }
+        Ok((transport, stream))
+    }
+
+    async fn hear(&mut self, transport: &PipeTransport, event: PipeEvent) -> Result<(), MediaError> {
+        match event {
+            PipeEvent::Consumed { producer, kind, rtp_parameters, paused } => {
+                let Some(held) = self.held.get_mut(&producer).filter(|held| held.piped.is_none()) else {
+                    return Ok(());
+                };
+                match transport.produce(&producer, kind, &rtp_parameters, paused).await {
+                    Ok(piped) => {
+                        held.piped = Some(piped);
+                        held.arrival.progress.send_replace(Progress::Ready);
+                        self.room.tell_home(HostMessage::PipeUp(held.arrival.entry()));
+                    }
+                    Err(error) => {
+                        let from = self.link.from.clone();
+                        let problem = error.to_string();
+                        tracing::warn!(room = %self.room.id, %producer, %from, problem, "cannot take a producer from a pipe");
+                        self.end(&producer, PipeError::Broken { from, problem });
+                    }
+                }
+            }
+            PipeEvent::Paused(producer) => {
+                if let Some(piped) = self.held.get(&producer).and_then(|held| held.piped.as_ref()) {
+                    piped.pause().await?;
+                }
+            }
+            PipeEvent::Resumed(producer) => {
+                if let Some(piped) = self.held.get(&producer).and_then(|held| held.piped.as_ref()) {
+                    piped.resume().await?;
+                }
+            }
+            PipeEvent::Gone(producer) => self.end(&producer, PipeError::Gone),
+            PipeEvent::Opened(_) | PipeEvent::Refused(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Pauses what nobody needs, takes it out after the linger, and resumes what is needed again.
+    async fn sweep(&mut self, stream: &mut MeshStream) -> Result<(), String> {
+        let now = Instant::now();
+        let linger = self.room.context.linger;
+        let mut done = Vec::new();
+        for (producer, held) in &mut self.held {
+            let needed = held.arrival.leases.load(Ordering::Acquire) > 0;
+            match held.idle_since {
+                None if !needed => {
+                    held.idle_since = Some(now);
+                    send(stream, PipeRequest::Pause(producer.clone())).await?;
+                }
+                Some(_) if needed => {
+                    held.idle_since = None;
+                    send(stream, PipeRequest::Resume(producer.clone())).await?;
+                }
+                Some(since) if now.duration_since(since) >= linger => done.push(producer.clone()),
+                _ => {}
+            }
+        }
+        for producer in done {
+            // Under the lock under which leases are given: from here on nobody can get one.
+            let unused = {
+                let mut state = self.room.pipes.state.lock();
+                let unused = self
+                    .held
+                    .get(&producer)
+                    .is_some_and(|held| held.arrival.leases.load(Ordering::Acquire) == 0);
+                if unused {
+                    state.forget(&producer, &self.link);
+                }
+                unused
+            };
+            if unused {
+                send(stream, PipeRequest::Stop(producer.clone())).await?;
+                self.end(&producer, PipeError::Gone);
+            }
+        }
+        Ok(())
+    }
+
+    /// A producer no longer comes.
+    fn end(&mut self, producer: &ProducerId, why: PipeError) {
+        let Some(held) = self.held.remove(producer) else { return };
+        self.room.pipes.state.lock().forget(producer, &self.link);
+        if held.arrival.is_ready() {
+            self.room.tell_home(HostMessage::PipeDown(held.arrival.entry()));
+        }
+        held.arrival.progress.send_replace(Progress::Ended(why));
+    }
+
+    /// Takes the link out of the list unless somebody wants something of it.
+    fn close_if_unused(&mut self) -> bool {
+        let mut state = self.room.pipes.state.lock();
+        if !self.wanted.is_empty() {
+            return false;
+        }
+        state.links.remove(&(self.link.from.clone(), self.link.to.worker));
+        true
+    }
+
+    /// The link broke: nothing comes any more, and the next one who asks gets a new link.
+    fn abandon(&mut self, problem: &str) {
+        let why = PipeError::Broken { from: self.link.from.clone(), problem: problem.to_owned() };
+        {
+            let mut state = self.room.pipes.state.lock();
+            state.links.remove(&(self.link.from.clone(), self.link.to.worker));
+        }
+        while let Ok(arrival) = self.wanted.try_recv() {
+            let held = Held { arrival, piped: None, idle_since: None };
+            self.held.insert(held.arrival.producer.clone(), held);
+        }
+        for producer in self.held.keys().cloned().collect::<Vec<_>>() {
+            self.end(&producer, why.clone());
+        }
+    }
+}
+
+impl State {
+    fn forget(&mut self, producer: &ProducerId, link: &Arc<PipeLink>) {
+        let key = (producer.clone(), link.to.worker);
+        if self.arrivals.get(&key).is_some_and(|arrival| Arc::ptr_eq(&arrival.link, link)) {
+            self.arrivals.remove(&key);
+            if self.gateways.get(producer) == Some(&link.to.worker) {
+                self.gateways.remove(producer);
+            }
+        }
+    }
+}
+
+async fn send(stream: &mut MeshStream, request: PipeRequest) -> Result<(), String> {
+    stream.send(&request).await.map_err(|error| error.to_string())
+}

@@ -1,0 +1,262 @@
+//! What the others in the room send, brought to the peer's worker and offered to its client.
+
+use super::{Asked, CLOSE_INTERNAL, End, Receiving, ReceivingData, Session, close};
+use crate::room::data::{self, DataError, DataLease};
+use crate::room::pipes::{self, Lease, PipeError};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use skein_proto::ids::{ConsumerId, DataConsumerId, DataProducerId, ProducerId};
+use skein_proto::rpc::{DataProducerEntry, ProducerEntry};
+use skein_proto::signaling::{
+    NewConsumer, NewDataConsumer, Notification, ServerRequest, SctpStreamParameters,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait before a producer that could not be brought is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How often a producer is offered to a client whose capabilities do not fit it.
+const UNRECEIVABLE_TRIES: u8 = 3;
+
+/// A producer or data producer that was brought to the peer's worker, or was not.
+pub(super) enum Arrived {
+    Producer(ProducerEntry, Result<Option<Lease>, PipeError>),
+    DataProducer(DataProducerEntry, Result<(DataProducerId, Option<DataLease>), DataError>),
+}
+
+/// What is being brought. Never ends, so that it can be waited on beside other things.
+#[derive(Default)]
+pub(super) struct Arrivals(FuturesUnordered<BoxFuture<'static, Arrived>>);
+
+impl Arrivals {
+    /// The next one; pending while there is nothing. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<Arrived> {
+        match self.0.next().await {
+            Some(arrived) => Some(arrived),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Session {
+    /// Begins to bring what is offered and not taken yet, where the client can receive it.
+    pub(super) fn consume_offered(&mut self) {
+        let Some(joined) = &self.joined else { return };
+        if !self.transports.values().any(|transport| transport.consuming) {
+            return;
+        }
+        let worker = self.own.worker;
+        if joined.capabilities.is_some() {
+            for (id, entry) in &self.offered {
+                if !self.taken.insert(id.clone()) {
+                    continue;
+                }
+                let (room, entry) = (Arc::clone(&self.room), entry.clone());
+                self.arrivals.0.push(Box::pin(async move {
+                    let outcome = pipes::ensure(&room, &entry, worker).await;
+                    if outcome.is_err() {
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    Arrived::Producer(entry, outcome)
+                }));
+            }
+        }
+        if self.transports.values().any(|transport| transport.consuming && transport.sctp) {
+            for (id, entry) in &self.data_offered {
+                if !self.data_taken.insert(id.clone()) {
+                    continue;
+                }
+                let (room, entry) = (Arc::clone(&self.room), entry.clone());
+                self.arrivals.0.push(Box::pin(async move {
+                    let outcome = data::ensure(&room, &entry, worker).await;
+                    if outcome.is_err() {
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    Arrived::DataProducer(entry, outcome)
+                }));
+            }
+        }
+    }
+
+    /// Something was brought: the client gets a consumer of it.
+    pub(super) async fn take(&mut self, arrived: Arrived) -> Result<(), End> {
+        match arrived {
+            Arrived::Producer(entry, Ok(lease)) => self.offer(entry, lease).await,
+            Arrived::DataProducer(entry, Ok((id, lease))) => self.offer_data(entry, &id, lease).await,
+            Arrived::Producer(entry, Err(error)) => {
+                tracing::debug!(session = %self.open.session, producer = %entry.id, %error, "cannot be consumed yet");
+                self.taken.remove(&entry.id);
+                self.consume_offered();
+                Ok(())
+            }
+            Arrived::DataProducer(entry, Err(error)) => {
+                tracing::debug!(session = %self.open.session, data_producer = %entry.id, %error, "cannot be consumed yet");
+                self.data_taken.remove(&entry.id);
+                self.consume_offered();
+                Ok(())
+            }
+        }
+    }
+
+    async fn offer(&mut self, entry: ProducerEntry, lease: Option<Lease>) -> Result<(), End> {
+        if !self.offered.contains_key(&entry.id) {
+            self.taken.remove(&entry.id);
+            return Ok(());
+        }
+        let capabilities = self.joined.as_ref().and_then(|joined| joined.capabilities.as_ref());
+        let transport = self.transports.values().find(|transport| transport.consuming);
+        let (Some(capabilities), Some(transport)) = (capabilities, transport) else {
+            self.taken.remove(&entry.id);
+            return Ok(());
+        };
+        if !transport.transport.can_consume(&entry.id, capabilities) {
+            tracing::debug!(session = %self.open.session, producer = %entry.id, "the client cannot receive it");
+            // Either the client lacks the codec, for good, or the producer's pipe broke a moment ago: after a few tries
+            // it must be the former, and the producer stays taken.
+            let tries = self.unreceivable.entry(entry.id.clone()).or_insert(0);
+            *tries += 1;
+            if *tries < UNRECEIVABLE_TRIES {
+                self.taken.remove(&entry.id);
+            }
+            return Ok(());
+        }
+        let consumer = match transport.transport.consume(&entry.id, capabilities).await {
+            Ok(consumer) => consumer,
+            Err(error) => {
+                tracing::debug!(session = %self.open.session, producer = %entry.id, %error, "cannot consume");
+                // Looked at again when the next second has passed.
+                self.taken.remove(&entry.id);
+                return Ok(());
+            }
+        };
+        let id = consumer.id();
+        let internal = |error: &dyn std::fmt::Display| close(CLOSE_INTERNAL, &error.to_string());
+        let request = NewConsumer {
+            peer_id: entry.peer.clone(),
+            producer_id: entry.id.clone(),
+            id: id.clone(),
+            kind: entry.kind,
+            rtp_parameters: consumer.rtp_parameters().map_err(|e| internal(&e))?,
+            consumer_type: consumer.consumer_type(),
+            app_data: entry.app_data.read().map_err(|e| internal(&e))?,
+            producer_paused: consumer.producer_paused(),
+        };
+        let receiving = Receiving {
+            consumer,
+            producer: entry.id,
+            paused_by_client: false,
+            accepted: false,
+            _lease: lease,
+        };
+        self.consumers.insert(id.clone(), receiving);
+        self.ask(ServerRequest::NewConsumer(request), Asked::Consumer(id)).await
+    }
+
+    async fn offer_data(
+        &mut self,
+        entry: DataProducerEntry,
+        local: &DataProducerId,
+        lease: Option<DataLease>,
+    ) -> Result<(), End> {
+        let transport = self.transports.values().find(|transport| transport.consuming && transport.sctp);
+        let (Some(transport), true) = (transport, self.data_offered.contains_key(&entry.id)) else {
+            self.data_taken.remove(&entry.id);
+            return Ok(());
+        };
+        let internal = |error: &dyn std::fmt::Display| close(CLOSE_INTERNAL, &error.to_string());
+        let parameters: SctpStreamParameters = entry.parameters.read().map_err(|e| internal(&e))?;
+        let consumer = match transport.transport.consume_data(local, &parameters).await {
+            Ok(consumer) => consumer,
+            Err(error) => {
+                tracing::debug!(session = %self.open.session, data_producer = %entry.id, %error, "cannot consume");
+                self.data_taken.remove(&entry.id);
+                return Ok(());
+            }
+        };
+        let id = consumer.id();
+        let request = NewDataConsumer {
+            peer_id: Some(entry.peer.clone()),
+            data_producer_id: entry.id.clone(),
+            id: id.clone(),
+            sctp_stream_parameters: consumer.parameters().clone(),
+            label: entry.label.clone(),
+            protocol: entry.protocol.clone(),
+            app_data: entry.app_data.read().map_err(|e| internal(&e))?,
+        };
+        self.data_consumers.insert(id.clone(), ReceivingData { consumer, producer: entry.id, _lease: lease });
+        self.ask(ServerRequest::NewDataConsumer(request), Asked::DataConsumer(id)).await
+    }
+
+    /// The client accepted what it was asked: media begins to flow.
+    pub(super) async fn accepted(&mut self, request: u64) -> Result<(), End> {
+        let Some((Asked::Consumer(id), _)) = self.asked.remove(&request) else { return Ok(()) };
+        let Some(receiving) = self.consumers.get_mut(&id) else { return Ok(()) };
+        receiving.accepted = true;
+        if !receiving.paused_by_client
+            && let Err(error) = receiving.consumer.resume().await
+        {
+            tracing::debug!(session = %self.open.session, consumer = %id, %error, "cannot resume");
+        }
+        match receiving.consumer.score() {
+            Ok(score) => self.notify(Notification::ConsumerScore { consumer_id: id, score }).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The client does not want what it was asked. It stays taken, so that it is not asked again.
+    pub(super) fn rejected(&mut self, request: u64, reason: &str) {
+        match self.asked.remove(&request) {
+            Some((Asked::Consumer(id), _)) => {
+                tracing::debug!(session = %self.open.session, consumer = %id, reason, "the client rejected a consumer");
+                self.consumers.remove(&id);
+            }
+            Some((Asked::DataConsumer(id), _)) => {
+                tracing::debug!(session = %self.open.session, consumer = %id, reason, "the client rejected a data consumer");
+                self.data_consumers.remove(&id);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) async fn producer_gone(&mut self, producer: &ProducerId) -> Result<(), End> {
+        self.offered.remove(producer);
+        self.taken.remove(producer);
+        self.unreceivable.remove(producer);
+        let of_it = |(id, receiving): (&ConsumerId, &Receiving)| (receiving.producer == *producer).then(|| id.clone());
+        if let Some(id) = self.consumers.iter().find_map(of_it) {
+            self.consumers.remove(&id);
+            self.notify(Notification::ConsumerClosed { consumer_id: id }).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn data_producer_gone(&mut self, producer: &DataProducerId) -> Result<(), End> {
+        self.data_offered.remove(producer);
+        self.data_taken.remove(producer);
+        let of_it =
+            |(id, receiving): (&DataConsumerId, &ReceivingData)| (receiving.producer == *producer).then(|| id.clone());
+        if let Some(id) = self.data_consumers.iter().find_map(of_it) {
+            self.data_consumers.remove(&id);
+            self.notify(Notification::DataConsumerClosed { data_consumer_id: id }).await?;
+        }
+        Ok(())
+    }
+
+    /// mediasoup closed a consumer because its producer on this worker closed. Where the room still has the producer,
+    /// it was its pipe that broke, and the client gets another consumer.
+    pub(super) async fn consumer_closed(&mut self, id: ConsumerId) -> Result<(), End> {
+        let Some(receiving) = self.consumers.remove(&id) else { return Ok(()) };
+        self.taken.remove(&receiving.producer);
+        drop(receiving);
+        self.notify(Notification::ConsumerClosed { consumer_id: id }).await
+    }
+
+    /// The same for a data consumer.
+    pub(super) async fn data_consumer_closed(&mut self, id: DataConsumerId) -> Result<(), End> {
+        let Some(receiving) = self.data_consumers.remove(&id) else { return Ok(()) };
+        self.data_taken.remove(&receiving.producer);
+        drop(receiving);
+        self.notify(Notification::DataConsumerClosed { data_consumer_id: id }).await
+    }
+}

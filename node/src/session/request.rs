@@ -1,0 +1,337 @@
+//! A client's requests, one by one.
+
+use super::{Joined, Sending, Session, Transport};
+use crate::media::{MediaError, TransportOptions};
+use serde::Serialize;
+use serde_json::Value;
+use skein_proto::ids::{ConsumerId, DataProducerId, PeerId, ProducerId, TransportId};
+use skein_proto::rpc::{DataProducerEntry, HostMessage, Json, ProducerEntry, RosterChange};
+use skein_proto::signaling::{self, ClientRequest, Device, MediaKind};
+
+/// Longest name for people, characters.
+const MAX_DISPLAY_NAME: usize = 256;
+/// How many transports a peer may have. mediasoup-demo's clients have two.
+const MAX_TRANSPORTS: usize = 8;
+/// How many producers and data producers a peer may have.
+const MAX_PRODUCERS: usize = 64;
+
+/// A request that is refused: protoo's errorCode (HTTP's status that says the same) and errorReason.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub code: u16,
+    pub reason: String,
+}
+
+impl Failure {
+    pub(super) fn bad(reason: impl Into<String>) -> Self {
+        Self { code: 400, reason: reason.into() }
+    }
+    fn missing(field: &str, id: &impl std::fmt::Display) -> Self {
+        Self { code: 404, reason: format!("{field}: {id} does not exist") }
+    }
+    fn forbidden(reason: &str) -> Self {
+        Self { code: 403, reason: reason.to_owned() }
+    }
+    fn state(reason: &str) -> Self {
+        Self { code: 409, reason: reason.to_owned() }
+    }
+}
+
+impl From<MediaError> for Failure {
+    fn from(error: MediaError) -> Self {
+        let code = match error {
+            MediaError::Deadline | MediaError::Start { .. } => 500,
+            MediaError::Parameter { .. } | MediaError::Refused(_) => 400,
+        };
+        Self { code, reason: error.to_string() }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self { code: 500, reason: error.to_string() }
+    }
+}
+
+type Answer = Result<Value, Failure>;
+
+fn answer(answer: impl Serialize) -> Answer {
+    Ok(serde_json::to_value(answer)?)
+}
+
+fn done() -> Answer {
+    answer(signaling::Empty {})
+}
+
+impl Session {
+    pub(super) async fn answer(&mut self, request: ClientRequest) -> Answer {
+        // Transports may be made before join; all the rest needs it.
+        let before_join = matches!(
+            request,
+            ClientRequest::GetRouterRtpCapabilities(_)
+                | ClientRequest::CreateWebRtcTransport(_)
+                | ClientRequest::ConnectWebRtcTransport(_)
+                | ClientRequest::RestartIce(_)
+                | ClientRequest::GetTransportStats(_)
+                | ClientRequest::Join(_)
+                | ClientRequest::ApplyNetworkThrottle(_)
+                | ClientRequest::ResetNetworkThrottle(_)
+        );
+        if self.joined.is_none() && !before_join {
+            return Err(Failure::state(&format!("{}: join first", request.method())));
+        }
+        match request {
+            ClientRequest::GetRouterRtpCapabilities(_) => {
+                answer(self.room.stage(self.own.worker).await?.router.rtp_capabilities()?)
+            }
+            ClientRequest::CreateWebRtcTransport(body) => self.create_transport(body).await,
+            ClientRequest::ConnectWebRtcTransport(body) => {
+                let transport = self.transport(&body.transport_id)?;
+                if transport.connected {
+                    return Err(Failure::state(&format!("transportId: {} is connected already", body.transport_id)));
+                }
+                transport.transport.connect(body.dtls_parameters).await?;
+                self.transport(&body.transport_id)?.connected = true;
+                done()
+            }
+            ClientRequest::RestartIce(body) => {
+                answer(self.transport(&body.transport_id)?.transport.restart_ice().await?)
+            }
+            ClientRequest::Join(body) => self.join(body).await,
+            ClientRequest::Produce(body) => self.produce(body).await,
+            ClientRequest::CloseProducer(body) => {
+                self.producer(&body.producer_id)?;
+                // Others first: they close their consumers by it, not by an error.
+                self.room.change(RosterChange::ProducerGone(body.producer_id.clone()));
+                self.producers.remove(&body.producer_id);
+                done()
+            }
+            ClientRequest::PauseProducer(body) => self.pause_producer(&body.producer_id, true).await,
+            ClientRequest::ResumeProducer(body) => self.pause_producer(&body.producer_id, false).await,
+            ClientRequest::PauseConsumer(body) => {
+                let receiving = self.consumer(&body.consumer_id)?;
+                receiving.consumer.pause().await?;
+                receiving.paused_by_client = true;
+                done()
+            }
+            ClientRequest::ResumeConsumer(body) => {
+                let receiving = self.consumer(&body.consumer_id)?;
+                receiving.paused_by_client = false;
+                // Before the client has accepted it there is nobody to send to.
+                if receiving.accepted {
+                    receiving.consumer.resume().await?;
+                }
+                done()
+            }
+            ClientRequest::SetConsumerPreferredLayers(body) => {
+                let consumer = &self.consumer(&body.consumer_id)?.consumer;
+                consumer.set_preferred_layers(body.spatial_layer, body.temporal_layer).await?;
+                done()
+            }
+            ClientRequest::SetConsumerPriority(body) => {
+                if body.priority == 0 {
+                    return Err(Failure::bad("priority: is 0; 1 to 255 are allowed"));
+                }
+                self.consumer(&body.consumer_id)?.consumer.set_priority(body.priority).await?;
+                done()
+            }
+            ClientRequest::RequestConsumerKeyFrame(body) => {
+                self.consumer(&body.consumer_id)?.consumer.request_key_frame().await?;
+                done()
+            }
+            ClientRequest::ProduceData(body) => self.produce_data(body).await,
+            ClientRequest::ChangeDisplayName(body) => {
+                check_display_name(&body.display_name)?;
+                self.room.rename(self.open.session, body.display_name);
+                done()
+            }
+            ClientRequest::GetTransportStats(body) => {
+                answer(self.transport(&body.transport_id)?.transport.stats().await?)
+            }
+            ClientRequest::GetProducerStats(body) => {
+                answer(self.producer(&body.producer_id)?.producer.stats().await?)
+            }
+            ClientRequest::GetConsumerStats(body) => {
+                answer(self.consumer(&body.consumer_id)?.consumer.stats().await?)
+            }
+            ClientRequest::GetDataProducerStats(body) => {
+                answer(self.data_producer(&body.data_producer_id)?.stats().await?)
+            }
+            ClientRequest::GetDataConsumerStats(body) => {
+                let id = &body.data_consumer_id;
+                let receiving =
+                    self.data_consumers.get(id).ok_or_else(|| Failure::missing("dataConsumerId", id))?;
+                answer(receiving.consumer.stats().await?)
+            }
+            ClientRequest::ApplyNetworkThrottle(_) | ClientRequest::ResetNetworkThrottle(_) => {
+                Err(Failure::forbidden("a node does not throttle its network for a client"))
+            }
+            ClientRequest::Kick(body) => self.kick(body.peer_id),
+            ClientRequest::CloseRoom(_) => {
+                self.moderates()?;
+                self.room.tell_home(HostMessage::CloseRoom);
+                done()
+            }
+        }
+    }
+
+    fn transport(&mut self, id: &TransportId) -> Result<&mut Transport, Failure> {
+        self.transports.get_mut(id).ok_or_else(|| Failure::missing("transportId", id))
+    }
+
+    fn producer(&mut self, id: &ProducerId) -> Result<&mut Sending, Failure> {
+        self.producers.get_mut(id).ok_or_else(|| Failure::missing("producerId", id))
+    }
+
+    fn consumer(&mut self, id: &ConsumerId) -> Result<&mut super::Receiving, Failure> {
+        self.consumers.get_mut(id).ok_or_else(|| Failure::missing("consumerId", id))
+    }
+
+    fn data_producer(&self, id: &DataProducerId) -> Result<&crate::media::DataProducer, Failure> {
+        let found = self.data_producers.get(id).map(|(producer, _)| producer);
+        found.ok_or_else(|| Failure::missing("dataProducerId", id))
+    }
+
+    fn moderates(&self) -> Result<(), Failure> {
+        if self.open.role.may_moderate() {
+            return Ok(());
+        }
+        Err(Failure::forbidden("the peer's role may not moderate"))
+    }
+
+    fn publishes(&self) -> Result<(), Failure> {
+        if !self.open.role.may_publish() {
+            return Err(Failure::forbidden("the peer's role may not publish"));
+        }
+        if self.producers.len() + self.data_producers.len() >= MAX_PRODUCERS {
+            return Err(Failure::state(&format!("a peer may have {MAX_PRODUCERS} producers at most")));
+        }
+        Ok(())
+    }
+
+    async fn create_transport(&mut self, body: signaling::CreateWebRtcTransport) -> Answer {
+        if self.transports.len() >= MAX_TRANSPORTS {
+            return Err(Failure::state(&format!("a peer may have {MAX_TRANSPORTS} transports at most")));
+        }
+        let sctp = body.sctp_capabilities.is_some();
+        let options = TransportOptions { force_tcp: body.force_tcp, sctp };
+        let stage = self.room.stage(self.own.worker).await?;
+        let transport = stage.router.create_webrtc_transport(&options, self.media.clone()).await?;
+        if body.consuming {
+            transport.watch_bandwidth().await?;
+        }
+        let info = transport.info()?;
+        let consuming = body.consuming;
+        self.transports.insert(info.id.clone(), Transport { transport, consuming, sctp, connected: false });
+        answer(info)
+    }
+
+    async fn join(&mut self, body: signaling::Join) -> Answer {
+        if self.joined.is_some() {
+            return Err(Failure::state("join: the peer has joined already"));
+        }
+        check_display_name(&body.display_name)?;
+        check_device(&body.device)?;
+        if let Some(capabilities) = &body.rtp_capabilities {
+            self.room.stage(self.own.worker).await?.router.check_capabilities(capabilities)?;
+        }
+        let (peers, roster) = self
+            .room
+            .join(self.open.session, body.display_name, body.device)
+            .ok_or_else(|| Failure::state("join: the peer connected again elsewhere"))?;
+        self.joined = Some(Joined { capabilities: body.rtp_capabilities });
+        self.offered.extend(roster.producers.into_iter().map(|entry| (entry.id.clone(), entry)));
+        self.data_offered.extend(roster.data_producers.into_iter().map(|entry| (entry.id.clone(), entry)));
+        answer(signaling::Joined { peers })
+    }
+
+    async fn produce(&mut self, body: signaling::Produce) -> Answer {
+        self.publishes()?;
+        let app_data = app_data(&body.app_data)?;
+        let transport = &self.transport(&body.transport_id)?.transport;
+        let producer = transport.produce(body.kind, body.rtp_parameters).await?;
+        let id = producer.id();
+        if producer.kind() == MediaKind::Audio
+            && let Err(error) = self.room.observe(self.own.worker, &id).await
+        {
+            tracing::warn!(session = %self.open.session, producer = %id, %error, "cannot hear who speaks");
+        }
+        let entry = ProducerEntry {
+            id: id.clone(),
+            peer: self.open.peer.clone(),
+            host: self.own.clone(),
+            kind: body.kind,
+            paused: false,
+            app_data,
+        };
+        self.producers.insert(id.clone(), Sending { producer, entry: entry.clone() });
+        self.room.change(RosterChange::Producer(entry));
+        answer(signaling::Produced { id })
+    }
+
+    async fn pause_producer(&mut self, id: &ProducerId, paused: bool) -> Answer {
+        let sending = self.producer(id)?;
+        if paused {
+            sending.producer.pause().await?;
+        } else {
+            sending.producer.resume().await?;
+        }
+        sending.entry.paused = paused;
+        let entry = sending.entry.clone();
+        self.room.change(RosterChange::Producer(entry));
+        done()
+    }
+
+    async fn produce_data(&mut self, body: signaling::ProduceData) -> Answer {
+        self.publishes()?;
+        let app_data = app_data(&body.app_data)?;
+        let transport = &self.transport(&body.transport_id)?.transport;
+        let parameters = body.sctp_stream_parameters;
+        let producer = transport.produce_data(parameters.clone(), &body.label, &body.protocol).await?;
+        let id = producer.id();
+        let entry = DataProducerEntry {
+            id: id.clone(),
+            peer: self.open.peer.clone(),
+            host: self.own.clone(),
+            label: body.label,
+            protocol: body.protocol,
+            parameters: Json::new(&parameters)?,
+            app_data,
+        };
+        self.data_producers.insert(id.clone(), (producer, entry.clone()));
+        self.room.change(RosterChange::DataProducer(entry));
+        answer(signaling::DataProduced { id })
+    }
+
+    fn kick(&mut self, peer: PeerId) -> Answer {
+        self.moderates()?;
+        if !self.room.has_peer(&peer) {
+            return Err(Failure::missing("peerId", &peer));
+        }
+        self.room.tell_home(HostMessage::Kick(peer));
+        done()
+    }
+}
+
+fn app_data(data: &signaling::AppData) -> Result<Json, Failure> {
+    if !data.0.is_object() {
+        return Err(Failure::bad("appData: is not an object"));
+    }
+    Ok(Json::new(data)?)
+}
+
+fn check_display_name(name: &str) -> Result<(), Failure> {
+    if name.chars().count() > MAX_DISPLAY_NAME {
+        return Err(Failure::bad(format!("displayName: is longer than {MAX_DISPLAY_NAME} characters")));
+    }
+    Ok(())
+}
+
+fn check_device(device: &Device) -> Result<(), Failure> {
+    for (field, text) in [("flag", &device.flag), ("name", &device.name), ("version", &device.version)] {
+        if text.as_ref().is_some_and(|text| text.chars().count() > MAX_DISPLAY_NAME) {
+            return Err(Failure::bad(format!("device.{field}: is longer than {MAX_DISPLAY_NAME} characters")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The client's edge: a WebSocket on any node, relayed to the host that the room's home chose.
+
+mod admit;
+mod socket;
+
+use crate::media::Counts;
+use crate::mesh::Mesh;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use skein_bootstrap::config;
+use skein_bootstrap::token::Verifier;
+use skein_proto::ids::{PeerId, RoomId};
+use skein_proto::signaling::{Role, SUBPROTOCOL};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What a WebSocket library takes at most before it gives up on the connection; frames over the configured limit but
+/// within this one are answered with a close code and a reason.
+const HARD_FRAME_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the edge counts.
+#[derive(Debug, Default)]
+pub struct SignalingCounters {
+    /// WebSockets taken.
+    pub sockets_opened: AtomicU64,
+    /// Upgrades refused with 400.
+    pub malformed: AtomicU64,
+    /// Upgrades refused with 401.
+    pub unauthorized: AtomicU64,
+    /// Joins that the mesh refused: room full, mesh full, no answer.
+    pub refused: AtomicU64,
+    /// Sockets closed because a frame was too large.
+    pub frames_too_large: AtomicU64,
+    /// Sockets closed because the client sent too much.
+    pub floods: AtomicU64,
+    /// Clients that went without a word.
+    pub vanished: AtomicU64,
+}
+
+impl SignalingCounters {
+    /// All of them by name.
+    pub fn read(&self) -> Vec<(&'static str, u64)> {
+        [
+            ("sockets_opened", &self.sockets_opened),
+            ("sockets_malformed", &self.malformed),
+            ("sockets_unauthorized", &self.unauthorized),
+            ("joins_refused", &self.refused),
+            ("client_frames_too_large", &self.frames_too_large),
+            ("client_floods", &self.floods),
+            ("clients_vanished", &self.vanished),
+        ]
+        .into_iter()
+        .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
+        .collect()
+    }
+}
+
+/// What the edge works with.
+pub struct Signaling {
+    /// The mesh.
+    pub mesh: Mesh,
+    /// Limits.
+    pub limits: config::Signaling,
+    /// Checks client tokens, where the mesh asks for them.
+    pub verifier: Option<Verifier>,
+    /// What the node holds.
+    pub counts: Arc<Counts>,
+    /// What the edge counts.
+    pub counters: SignalingCounters,
+    /// Owns the sockets' tasks.
+    pub tasks: TaskTracker,
+    /// Ends them.
+    pub cancel: CancellationToken,
+}
+
+/// A client's query parameters; unknown ones are ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Query {
+    room_id: Option<String>,
+    peer_id: Option<String>,
+    token: Option<String>,
+    skein: Option<String>,
+}
+
+/// A client that was let in.
+struct Client {
+    room: RoomId,
+    peer: PeerId,
+    role: Role,
+    skein: bool,
+}
+
+fn refuse(status: StatusCode, reason: String) -> Response {
+    (status, format!("{reason}\n")).into_response()
+}
+
+impl Signaling {
+    /// Answers a WebSocket upgrade: 400 names what is missing or malformed, 401 says nothing.
+    pub fn upgrade(self: Arc<Self>, upgrade: WebSocketUpgrade, headers: &HeaderMap, query: &Query) -> Response {
+        let room = match parse::<RoomId>("roomId", query.room_id.as_deref()) {
+            Ok(room) => room,
+            Err(reason) => return self.malformed(reason),
+        };
+        let peer = match parse::<PeerId>("peerId", query.peer_id.as_deref()) {
+            Ok(peer) => peer,
+            Err(reason) => return self.malformed(reason),
+        };
+        let role = match self.role(headers, query, &room, &peer) {
+            Some(role) => role,
+            None => {
+                self.counters.unauthorized.fetch_add(1, Ordering::Relaxed);
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+                return (StatusCode::UNAUTHORIZED, challenge, "not authorized\n").into_response();
+            }
+        };
+        if self.counts.sockets.load(Ordering::Relaxed) >= self.limits.max_sockets {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the node holds as many clients as it may".to_owned());
+        }
+        let client = Client { room, peer, role, skein: query.skein.as_deref() == Some("1") };
+        let edge = Arc::clone(&self);
+        upgrade.protocols([SUBPROTOCOL]).max_message_size(HARD_FRAME_BYTES).max_frame_size(HARD_FRAME_BYTES).on_upgrade(
+            move |socket| async move {
+                let tasks = edge.tasks.clone();
+                // A task of the node's own, so that its shutdown waits for it.
+                let _ = tasks.spawn(socket::serve(edge, client, socket)).await;
+            },
+        )
+    }
+
+    fn malformed(&self, reason: String) -> Response {
+        self.counters.malformed.fetch_add(1, Ordering::Relaxed);
+        refuse(StatusCode::BAD_REQUEST, reason)
+    }
+
+    fn role(&self, headers: &HeaderMap, query: &Query, room: &RoomId, peer: &PeerId) -> Option<Role> {
+        let Some(verifier) = &self.verifier else { return Some(Role::Moderate) };
+        let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let bearer = header.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
+        let token = query.token.as_deref().or(bearer)?;
+        match verifier.verify(token, room, peer) {
+            Ok(claims) => Some(claims.role),
+            Err(error) => {
+                tracing::debug!(%room, %peer, %error, "a client's token is refused");
+                None
+            }
+        }
+    }
+}
+
+fn parse<T: std::str::FromStr<Err = skein_proto::ids::NameError>>(
+    name: &str,
+    value: Option<&str>,
+) -> Result<T, String> {
+    value
+        .ok_or_else(|| format!("{name} is missing"))
+        .and_then(|value| value.parse().map_err(|error| format!("{name} {error}")))
+}

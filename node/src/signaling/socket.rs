@@ -1,0 +1,242 @@
+//! One client's WebSocket: frames pass between it and the session on its host.
+
+use super::admit::{self, AdmitError};
+use super::{Client, Signaling};
+use crate::mesh::{MeshReceiver, MeshSender, MeshStream};
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
+use governor::{Quota, RateLimiter};
+use parking_lot::Mutex;
+use skein_proto::rpc::{Admit, Admitted, Open, SessionFrame, SessionOpen};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a client may take nothing before it is cut off.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the closing handshake may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// How often a client may be placed again when the host that it was given is gone already.
+const PLACEMENTS: u32 = 3;
+/// How many times more frames than requests a client may send: its answers to ours are frames too, one for each
+/// consumer in a room.
+const FRAMES_PER_REQUEST: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+
+/// Close codes of RFC 6455, section 7.4.1, and of IANA's registry.
+const GOING_AWAY: u16 = 1001;
+const UNSUPPORTED: u16 = 1003;
+const POLICY: u16 = 1008;
+const TOO_LARGE: u16 = 1009;
+const INTERNAL: u16 = 1011;
+const RESTART: u16 = 1012;
+const TRY_AGAIN: u16 = 1013;
+
+/// How a socket ends.
+enum End {
+    /// The client closed it or is gone.
+    Client(String),
+    /// The node closes it.
+    Close(u16, String),
+}
+
+fn close(code: u16, reason: impl Into<String>) -> End {
+    End::Close(code, reason.into())
+}
+
+/// Serves a client for as long as its socket lasts.
+pub(super) async fn serve(edge: Arc<Signaling>, client: Client, socket: WebSocket) {
+    let _counted = edge.counts.hold(|counts| &counts.sockets);
+    edge.counters.sockets_opened.fetch_add(1, Ordering::Relaxed);
+    let (mut sink, mut frames) = socket.split();
+    let (room, peer) = (client.room.clone(), client.peer.clone());
+    let cancel = edge.cancel.clone();
+    let end = tokio::select! {
+        () = cancel.cancelled() => close(GOING_AWAY, "the node stops"),
+        end = relay(&edge, &client, &mut sink, &mut frames) => end,
+    };
+    match end {
+        End::Close(code, reason) => {
+            tracing::debug!(%room, %peer, code, reason, "closing a client's socket");
+            let frame = CloseFrame { code, reason: bounded(reason).into() };
+            // The closing handshake: what the client still sends is read, or the reset would overtake our reason.
+            let _ = tokio::time::timeout(CLOSE_DEADLINE, async {
+                let _ = sink.send(Message::Close(Some(frame))).await;
+                while let Some(Ok(_)) = frames.next().await {}
+            })
+            .await;
+        }
+        End::Client(how) => tracing::debug!(%room, %peer, how, "a client's socket closed"),
+    }
+}
+
+/// A close reason has 123 bytes at most (RFC 6455, section 5.5).
+fn bounded(mut reason: String) -> String {
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
+    reason
+}
+
+async fn relay(
+    edge: &Signaling,
+    client: &Client,
+    sink: &mut SplitSink<WebSocket, Message>,
+    frames: &mut SplitStream<WebSocket>,
+) -> End {
+    let stream = match place(edge, client).await {
+        Ok(stream) => stream,
+        Err(end) => return end,
+    };
+    let (mut sender, mut receiver) = stream.split();
+    let last_heard = Mutex::new(Instant::now());
+    let end = tokio::select! {
+        end = up(edge, frames, &mut sender, &last_heard) => end,
+        end = down(edge, sink, &mut receiver, &last_heard) => end,
+    };
+    // The host hears of it at once, and not only when the stream ends.
+    let frame = match &end {
+        End::Client(how) => SessionFrame::Close { code: GOING_AWAY, reason: how.clone() },
+        End::Close(code, reason) => SessionFrame::Close { code: *code, reason: reason.clone() },
+    };
+    let _ = tokio::time::timeout(CLOSE_DEADLINE, async {
+        let _ = sender.send(&frame).await;
+        sender.finish().await;
+    })
+    .await;
+    end
+}
+
+/// Gets the client admitted and opens its session on the host.
+async fn place(edge: &Signaling, client: &Client) -> Result<MeshStream, End> {
+    let wish = Admit {
+        room: client.room.clone(),
+        peer: client.peer.clone(),
+        entry: edge.mesh.id().clone(),
+        role: client.role,
+    };
+    let mut problem = String::new();
+    for _ in 0..PLACEMENTS {
+        let Admitted { session, host } = admit::admit(&edge.mesh, &wish).await.map_err(|error| {
+            edge.counters.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(room = %client.room, peer = %client.peer, %error, "a join is refused");
+            match error {
+                AdmitError::Refused(refusal) => close(TRY_AGAIN, refusal.to_string()),
+                AdmitError::Unreachable(_) => close(INTERNAL, error.to_string()),
+            }
+        })?;
+        let open = SessionOpen {
+            session,
+            room: client.room.clone(),
+            peer: client.peer.clone(),
+            worker: host.worker,
+            role: client.role,
+            skein: client.skein,
+        };
+        match edge.mesh.open(&host.node, &Open::Session(open)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => problem = error.to_string(),
+        }
+    }
+    Err(close(INTERNAL, format!("the host does not answer: {problem}")))
+}
+
+/// From the client to its host.
+async fn up(
+    edge: &Signaling,
+    frames: &mut SplitStream<WebSocket>,
+    sender: &mut MeshSender,
+    last_heard: &Mutex<Instant>,
+) -> End {
+    let requests = NonZeroU32::new(edge.limits.requests_per_second).unwrap_or(NonZeroU32::MIN);
+    let rate = RateLimiter::direct(Quota::per_second(requests.saturating_mul(FRAMES_PER_REQUEST)));
+    loop {
+        let message = match frames.next().await {
+            Some(Ok(message)) => message,
+            // The library's own, much higher limit.
+            Some(Err(error)) if error.to_string().contains("too long") => return too_large(edge),
+            Some(Err(error)) => return End::Client(error.to_string()),
+            None => return End::Client("the connection ended".to_owned()),
+        };
+        *last_heard.lock() = Instant::now();
+        if rate.check().is_err() {
+            edge.counters.floods.fetch_add(1, Ordering::Relaxed);
+            return close(POLICY, "too many frames a second");
+        }
+        match message {
+            Message::Text(text) if text.len() > edge.limits.max_frame_bytes => return too_large(edge),
+            Message::Text(text) => {
+                let frame = SessionFrame::Text(text.as_str().to_owned());
+                match tokio::time::timeout(SEND_DEADLINE, sender.send(&frame)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return close(RESTART, format!("the host is gone: {error}")),
+                    Err(_) => return close(RESTART, "the host takes nothing"),
+                }
+            }
+            Message::Binary(bytes) if bytes.len() > edge.limits.max_frame_bytes => return too_large(edge),
+            Message::Binary(_) => return close(UNSUPPORTED, "protoo frames are text"),
+            Message::Close(frame) => {
+                let how = frame.map_or_else(String::new, |frame| format!("{} {}", frame.code, frame.reason));
+                return End::Client(format!("closed by the client: {how}"));
+            }
+            Message::Ping(_) | Message::Pong(_) => {}
+        }
+    }
+}
+
+fn too_large(edge: &Signaling) -> End {
+    edge.counters.frames_too_large.fetch_add(1, Ordering::Relaxed);
+    close(TOO_LARGE, format!("a frame over {} bytes", edge.limits.max_frame_bytes))
+}
+
+/// From the host to the client; and pings, because a client that vanished sends no close.
+async fn down(
+    edge: &Signaling,
+    sink: &mut SplitSink<WebSocket, Message>,
+    receiver: &mut MeshReceiver,
+    last_heard: &Mutex<Instant>,
+) -> End {
+    let interval = Duration::from_secs_f64(edge.limits.ping_interval_s);
+    let patience = Duration::from_secs_f64(edge.limits.ping_timeout_s);
+    let mut pings = tokio::time::interval(interval);
+    loop {
+        let message = tokio::select! {
+            frame = receiver.recv::<SessionFrame>() => match frame {
+                Ok(Some(SessionFrame::Text(text))) => Message::Text(text.into()),
+                Ok(Some(SessionFrame::Close { code, reason })) => return close(code, reason),
+                Ok(None) => return close(RESTART, "the host ended the session"),
+                Err(error) => return close(RESTART, format!("the host is gone: {error}")),
+            },
+            _ = pings.tick() => {
+                if last_heard.lock().elapsed() > patience {
+                    edge.counters.vanished.fetch_add(1, Ordering::Relaxed);
+                    return End::Client("vanished".to_owned());
+                }
+                Message::Ping(Vec::new().into())
+            }
+        };
+        match tokio::time::timeout(SEND_DEADLINE, sink.send(message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return End::Client(error.to_string()),
+            Err(_) => {
+                edge.counters.vanished.fetch_add(1, Ordering::Relaxed);
+                return End::Client("takes nothing".to_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bounded;
+
+    #[test]
+    fn reasons_fit_a_close_frame() {
+        assert_eq!(bounded("short".to_owned()), "short");
+        assert_eq!(bounded("ä".repeat(100)).len(), 122);
+    }
+}

@@ -1,0 +1,92 @@
+/**
+ * The WebSocket address of a node without its query, from whatever a person may write: `wss://a.example:4443/`,
+ * `https://a.example`, `a.example:4443`. Undefined when it is none of these.
+ *
+ * @param secure whether an address without a scheme means TLS
+ */
+export function endpointUrl(text: string, secure = true): string | undefined {
+  let full = text.trim();
+  if (!full) return undefined;
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(full)) full = `${secure ? 'wss' : 'ws'}://${full}`;
+  full = full.replace(/^http(s?):\/\//i, 'ws$1://');
+  let url: URL;
+  try {
+    url = new URL(full);
+  } catch {
+    return undefined;
+  }
+  if ((url.protocol !== 'ws:' && url.protocol !== 'wss:') || !url.hostname) return undefined;
+  url.search = '';
+  url.hash = '';
+  return url.href;
+}
+
+/** What the address of a connection says besides the node. */
+export interface ConnectParameters {
+  /** The room's id. */
+  room: string;
+  /** The peer's id. */
+  peer: string;
+  /** The join token, where the mesh asks for one. */
+  token?: string | undefined;
+}
+
+/** The whole address to dial: an endpoint, who comes and where to, and that this client knows Skein's additions. */
+export function connectUrl(endpoint: string, { room, peer, token }: ConnectParameters): string {
+  const url = new URL(endpoint);
+  url.searchParams.set('roomId', room);
+  url.searchParams.set('peerId', peer);
+  url.searchParams.set('skein', '1');
+  if (token) url.searchParams.set('token', token);
+  return url.href;
+}
+
+/**
+ * The nodes a client may dial, taken in turn. Those given by the application stay; those a node told of are replaced
+ * by what the next node tells, so that retired nodes are forgotten.
+ */
+export class Endpoints {
+  readonly #given: string[];
+  readonly #secureOnly: boolean;
+  #learnt: string[] = [];
+  #current: string;
+
+  /**
+   * @param given at least one usable address
+   * @param secureOnly whether addresses without TLS are of no use, as on a page that came over https
+   */
+  constructor(given: readonly string[], { secureOnly = false } = {}) {
+    this.#secureOnly = secureOnly;
+    this.#given = this.#usable(given);
+    const first = this.#given[0];
+    if (!first) throw new TypeError(`no usable endpoint in: ${given.join(', ') || 'an empty list'}`);
+    this.#current = first;
+  }
+
+  /** All of them, those given first. */
+  get all(): readonly string[] {
+    return [...new Set([...this.#given, ...this.#learnt])];
+  }
+
+  /** The one to dial now. */
+  get current(): string {
+    return this.#current;
+  }
+
+  /** Takes in what a node told of its mesh. */
+  learn(endpoints: readonly string[]): void {
+    this.#learnt = this.#usable(endpoints);
+  }
+
+  /** Goes on to the next one, after the current one failed or went away. */
+  advance(): string {
+    const all = this.all;
+    this.#current = all[(all.indexOf(this.#current) + 1) % all.length] ?? this.#current;
+    return this.#current;
+  }
+
+  #usable(texts: readonly string[]): string[] {
+    const urls = texts.map((text) => endpointUrl(text, this.#secureOnly)).filter((url) => url !== undefined);
+    return [...new Set(urls)].filter((url) => !this.#secureOnly || url.startsWith('wss:'));
+  }
+}

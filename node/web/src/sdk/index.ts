@@ -1,0 +1,42 @@
+/**
+ * The browser SDK of Skein: a room of a mesh of mediasoup nodes.
+ *
+ * @packageDocumentation
+ */
+export type { BackoffOptions } from './backoff.js';
+export type { VideoCodec, VideoEncoding } from './codecs.js';
+export type { RetryOptions } from './connector.js';
+export { DataPublication, type DataMessage, type DataOptions, type DataPublicationEvents } from './data.js';
+export { Emitter } from './emitter.js';
+export { endpointUrl } from './endpoints.js';
+export * from './errors.js';
+export {
+  mediaError,
+  openCamera,
+  openMicrophone,
+  openScreen,
+  type CameraOptions,
+  type MicrophoneOptions,
+} from './media.js';
+export { Peer } from './peer.js';
+export type { Socket, SocketFactory } from './protoo.js';
+export { Publication, type PublicationEvents, type PublishOptions } from './publication.js';
+export { randomPeerId, Room } from './room.js';
+export type {
+  Bandwidth,
+  ChatMessage,
+  Placement,
+  RoomEvents,
+  RoomOptions,
+  RoomState,
+  StateDetails,
+} from './room-types.js';
+export { summarize, type TrackStats } from './stats.js';
+export {
+  Subscription,
+  type Layers,
+  type Source,
+  type SubscriptionEvents,
+  type SubscriptionInfo,
+  type SubscriptionScore,
+} from './subscription.js';

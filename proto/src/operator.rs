@@ -1,0 +1,287 @@
+//! The JSON of the operator API, under `/v1` on every node.
+
+use crate::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, WorkerAddress};
+use crate::signaling::{Device, MediaKind};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use ts_rs::TS;
+
+/// `GET /v1/mesh`: what the node knows of the mesh from gossip.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct MeshStatus {
+    /// Name of the mesh.
+    pub mesh: String,
+    /// The node that answers.
+    pub node: NodeId,
+    /// The node that launches and retires machines, where there is one.
+    pub leader: Option<NodeId>,
+    /// All nodes that are not dead, by name.
+    pub nodes: Vec<NodeStatus>,
+    /// How many rooms there are.
+    pub rooms: u32,
+}
+
+/// How a node is, as another sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// It starts, and takes nothing yet.
+    Starting,
+    /// Gossip and QUIC both reach it.
+    Alive,
+    /// One of the two does not.
+    Suspect,
+    /// It takes nothing new.
+    Draining,
+}
+
+/// One node of the mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct NodeStatus {
+    /// Its name.
+    pub id: NodeId,
+    /// How it is.
+    pub state: NodeState,
+    /// `seed` or `node`.
+    pub role: String,
+    /// Where it is.
+    pub region: String,
+    /// Where in the region.
+    pub zone: String,
+    /// How many more streams it can carry.
+    pub free_streams: u32,
+    /// How many it can carry in all.
+    pub total_streams: u32,
+    /// Free streams of each worker.
+    pub workers: Vec<u32>,
+    /// Peers whose transports it holds.
+    pub peers: u32,
+    /// Rooms whose home it is.
+    pub rooms: u32,
+    /// Address of its HTTP and WebSocket server.
+    pub url: String,
+    /// Version of its program.
+    pub version: String,
+}
+
+/// `GET /v1/rooms`: all rooms of the mesh, as their homes know them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Rooms {
+    /// By name.
+    pub rooms: Vec<RoomSummary>,
+    /// Nodes that did not answer; rooms whose home they are, are missing.
+    pub missing: Vec<NodeId>,
+}
+
+/// One room, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct RoomSummary {
+    /// Its name.
+    pub id: RoomId,
+    /// The node that keeps its roster.
+    pub home: NodeId,
+    /// Connected peers, joined or about to.
+    pub peers: u32,
+    /// Nodes that hold transports of its peers, with how many each.
+    pub hosts: BTreeMap<NodeId, u32>,
+    /// Producers.
+    pub producers: u32,
+    /// Pipes, each one producer to one worker.
+    pub pipes: u32,
+}
+
+/// `GET /v1/rooms/{id}`: one room, as its home knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct RoomDetail {
+    /// Its name.
+    pub id: RoomId,
+    /// The node that keeps its roster.
+    pub home: NodeId,
+    /// Nodes that hold transports of its peers.
+    pub hosts: Vec<NodeId>,
+    /// All peers.
+    pub peers: Vec<RoomPeer>,
+    /// All producers.
+    pub producers: Vec<RoomProducer>,
+    /// All data producers.
+    pub data_producers: Vec<RoomDataProducer>,
+    /// All pipes.
+    pub pipes: Vec<Pipe>,
+    /// Who speaks.
+    pub speaker: Option<PeerId>,
+}
+
+/// A peer of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct RoomPeer {
+    /// Its name in the room.
+    pub id: PeerId,
+    /// Its name for people.
+    pub display_name: String,
+    /// What it runs on.
+    pub device: Device,
+    /// Whether it has joined.
+    pub joined: bool,
+    /// The node that holds its transports.
+    pub host: NodeId,
+    /// The worker on it.
+    pub worker: u16,
+}
+
+/// A producer of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct RoomProducer {
+    /// Which.
+    pub id: ProducerId,
+    /// Whose.
+    pub peer: PeerId,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Whether its peer paused it.
+    pub paused: bool,
+    /// The node it is on.
+    pub host: NodeId,
+    /// The worker on it.
+    pub worker: u16,
+}
+
+/// A data producer of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct RoomDataProducer {
+    /// Which.
+    pub id: DataProducerId,
+    /// Whose.
+    pub peer: PeerId,
+    /// The data channel's label.
+    pub label: String,
+    /// The node it is on.
+    pub host: NodeId,
+}
+
+/// A producer that is piped from one worker to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Pipe {
+    /// Which room.
+    pub room: RoomId,
+    /// What is piped.
+    pub producer: ProducerId,
+    /// From where.
+    pub from: Place,
+    /// To where.
+    pub to: Place,
+}
+
+/// A worker of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Place {
+    /// The node.
+    pub node: NodeId,
+    /// The worker on it, from 0.
+    pub worker: u16,
+}
+
+impl From<WorkerAddress> for Place {
+    fn from(address: WorkerAddress) -> Self {
+        Self { node: address.node, worker: address.worker }
+    }
+}
+
+/// `GET /v1/node`: what the node itself holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct NodeDetail {
+    /// Its name.
+    pub id: NodeId,
+    /// Version of its program.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_s: f64,
+    /// Its workers.
+    pub workers: Vec<WorkerDetail>,
+    /// Rooms that have sessions on it.
+    pub rooms: Vec<RoomId>,
+    /// Sessions on it: peers whose transports it holds.
+    pub sessions: u32,
+    /// WebSockets that it holds, wherever their transports are.
+    pub sockets: u32,
+    /// Routers, one for a room and worker.
+    pub routers: u32,
+    /// WebRTC transports.
+    pub transports: u32,
+    /// Producers of its own peers.
+    pub producers: u32,
+    /// Consumers of its own peers.
+    pub consumers: u32,
+    /// Data producers of its own peers.
+    pub data_producers: u32,
+    /// Data consumers of its own peers.
+    pub data_consumers: u32,
+    /// Ends of pipes: transports, each of one pipe between two workers.
+    pub pipe_transports: u32,
+    /// Producers that come in through pipes.
+    pub pipes: Vec<Pipe>,
+    /// Data producers whose messages come in from other workers and nodes.
+    pub data_pipes: u32,
+    /// Everything it counts, as `/metrics` shows it.
+    #[ts(type = "Record<string, number>")]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct WorkerDetail {
+    /// From 0.
+    pub index: u16,
+    /// Streams that it carries.
+    pub streams: u32,
+    /// Streams that are reserved on it.
+    pub reserved: u32,
+    /// How many more it can carry.
+    pub free_streams: u32,
+    /// How many it can carry in all.
+    pub total_streams: u32,
+    /// The port of its WebRTC server, UDP and TCP.
+    pub port: u16,
+}
+
+/// `GET /v1/events`: server-sent events; the event's name is the tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// A node came, changed or went.
+    Node {
+        /// What happened.
+        change: Change,
+        /// Which node.
+        id: NodeId,
+        /// How it is now; absent when it is gone.
+        status: Option<NodeStatus>,
+    },
+    /// A room came, changed or went; told by the node that is its home.
+    Room {
+        /// What happened.
+        change: Change,
+        /// Which room.
+        id: RoomId,
+        /// How it is now; absent when it is gone.
+        summary: Option<RoomSummary>,
+    },
+}
+
+/// What happened to a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is different.
+    Changed,
+    /// It is gone.
+    Removed,
+}
+
+/// What a refused or failed request to the operator API is answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct ApiError {
+    /// For people.
+    pub error: String,
+}

@@ -1,0 +1,438 @@
+//! Frames on the QUIC streams between nodes.
+//!
+//! Gossip takes one uni-directional stream per message. Everything else takes a bi-directional stream whose first
+//! frame is an [`Open`], which says what the stream is for:
+//!
+//! | stream | opened by | then |
+//! | --- | --- | --- |
+//! | `Hello` | the dialling node, first on a connection | one [`Hello`] back |
+//! | `Call` | anyone | one [`Reply`] |
+//! | `Session` | the entry, to the host | [`SessionFrame`]s both ways, until the session ends |
+//! | `Room` | a host, to the room's home | [`HostMessage`]s there, [`HomeMessage`]s back, while the host has sessions in the room |
+//! | `Pipe` | the receiving node, to the node that has the producers | [`PipeRequest`]s there, [`PipeEvent`]s back, while the pipe lives |
+//! | `Data` | the receiving node, to the node that has the data producer | [`DataEvent`]s back, while the data producer lives |
+//!
+//! A stream that ends is the end of what it stood for, on both sides, so nothing is left behind by a node that dies.
+//! mediasoup's own structures use untagged enums, which bincode cannot decode: they travel as [`Json`].
+
+use crate::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
+use crate::signaling::{Device, MediaKind, Role};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Raised when a frame changes its meaning; nodes of different versions refuse each other.
+pub const VERSION: u16 = 1;
+
+/// A JSON document inside a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Json(String);
+
+impl Json {
+    /// Wraps a value.
+    ///
+    /// # Errors
+    /// When the value cannot be JSON (a map with keys that are not text, a number that is not finite).
+    pub fn new<T: Serialize>(value: &T) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(value).map(Self)
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// When the document is not a `T`.
+    pub fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+}
+
+/// First frame of a bi-directional stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Open {
+    /// Who dials.
+    Hello(Hello),
+    /// One question, one answer.
+    Call(Call),
+    /// Signalling of one session, relayed from its entry.
+    Session(SessionOpen),
+    /// A host's part of a room, announced to the room's home.
+    Room(RoomOpen),
+    /// A pipe between two routers of one room.
+    Pipe(PipeOpen),
+    /// Messages of one data producer.
+    Data(DataOpen),
+}
+
+/// Who speaks; checked against the certificate before anything else is heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the sender.
+    pub version: u16,
+    /// Name of the mesh.
+    pub mesh: String,
+    /// The sender's name; its certificate must carry it.
+    pub node: NodeId,
+    /// Start of the sender's process, milliseconds since 1970. The higher of two is the live one.
+    pub generation: u64,
+}
+
+/// One question to another node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Call {
+    /// Entry to home: a client wants into a room.
+    Admit(Admit),
+    /// Home to host: keep room on a worker for a session.
+    Reserve(Reserve),
+    /// Which rooms are you home of? Answered with JSON: a list of [`crate::operator::RoomSummary`].
+    Rooms,
+    /// What do you know of this room, as its home? Answered with JSON: a [`crate::operator::RoomDetail`] or null.
+    Room(RoomId),
+}
+
+/// Answer to a [`Call`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The client may come, to this worker.
+    Admitted(Admitted),
+    /// It may not.
+    Refused(Refusal),
+    /// The worker keeps the room asked for.
+    Reserved,
+    /// The worker has no room.
+    Full,
+    /// Ask this node: it is the room's home as far as the answering node can see.
+    NotHome(NodeId),
+    /// A document.
+    Json(Json),
+    /// The node could not answer.
+    Failed(String),
+}
+
+/// Why a join is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The room has as many peers as it may have.
+    RoomFull,
+    /// No worker of the mesh has room.
+    MeshFull,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::RoomFull => "room full",
+            Self::MeshFull => "mesh full",
+        })
+    }
+}
+
+/// A client wants into a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admit {
+    /// Which room.
+    pub room: RoomId,
+    /// As which peer.
+    pub peer: PeerId,
+    /// The node that holds the WebSocket.
+    pub entry: NodeId,
+    /// What the client may do.
+    pub role: Role,
+}
+
+/// Where an admitted client goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// Names the connection.
+    pub session: SessionId,
+    /// The worker that reserved room for it.
+    pub host: WorkerAddress,
+}
+
+/// Keep room for a session. Decided from live counters; expires within seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// For whom.
+    pub session: SessionId,
+    /// On which worker of the node asked.
+    pub worker: u16,
+    /// How many streams.
+    pub streams: u32,
+}
+
+/// A session's signalling begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionOpen {
+    /// Names the connection.
+    pub session: SessionId,
+    /// Which room.
+    pub room: RoomId,
+    /// As which peer.
+    pub peer: PeerId,
+    /// On which worker.
+    pub worker: u16,
+    /// What the client may do.
+    pub role: Role,
+    /// Whether the client said that it knows Skein's additions.
+    pub skein: bool,
+}
+
+/// What travels on a session's stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionFrame {
+    /// A protoo text frame, as the client sent it or shall get it.
+    Text(String),
+    /// The end: from the host, close the client's socket like this; from the entry, the client's socket closed.
+    Close {
+        /// WebSocket close code.
+        code: u16,
+        /// For people.
+        reason: String,
+    },
+}
+
+/// A host has sessions in a room; said to the room's home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomOpen {
+    /// Which room.
+    pub room: RoomId,
+}
+
+/// A peer of a room. Its host owns the truth about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerEntry {
+    /// Who.
+    pub peer: PeerId,
+    /// The connection; a newer one replaces an older.
+    pub session: SessionId,
+    /// Where its transports are.
+    pub host: WorkerAddress,
+    /// Its name for people.
+    pub display_name: String,
+    /// What it runs on.
+    pub device: Device,
+    /// Whether it has joined; until then only home and host know it.
+    pub joined: bool,
+}
+
+/// A producer of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerEntry {
+    /// Which.
+    pub id: ProducerId,
+    /// Whose.
+    pub peer: PeerId,
+    /// On which worker.
+    pub host: WorkerAddress,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Whether its peer paused it.
+    pub paused: bool,
+    /// What the client attached: [`crate::signaling::AppData`].
+    pub app_data: Json,
+}
+
+/// A data producer of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataProducerEntry {
+    /// Which.
+    pub id: DataProducerId,
+    /// Whose.
+    pub peer: PeerId,
+    /// On which worker.
+    pub host: WorkerAddress,
+    /// The data channel's label.
+    pub label: String,
+    /// The data channel's sub-protocol.
+    pub protocol: String,
+    /// The SCTP stream and its reliability: [`crate::signaling::SctpStreamParameters`].
+    pub parameters: Json,
+    /// What the client attached: [`crate::signaling::AppData`].
+    pub app_data: Json,
+}
+
+/// A producer that is piped to a worker; announced by the receiving side.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PipeEntry {
+    /// What is piped.
+    pub producer: ProducerId,
+    /// From where: its own worker, or one that itself gets it through a pipe.
+    pub from: WorkerAddress,
+    /// To where.
+    pub to: WorkerAddress,
+}
+
+/// A change of a room's roster. Applying one twice changes nothing more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RosterChange {
+    /// A peer came or changed.
+    Peer(PeerEntry),
+    /// A peer's session ended; its producers went before.
+    PeerGone(PeerId, SessionId),
+    /// A producer came or changed.
+    Producer(ProducerEntry),
+    /// A producer closed.
+    ProducerGone(ProducerId),
+    /// A data producer came.
+    DataProducer(DataProducerEntry),
+    /// A data producer closed.
+    DataProducerGone(DataProducerId),
+}
+
+/// A roster, or one host's part of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    /// All peers.
+    pub peers: Vec<PeerEntry>,
+    /// All producers.
+    pub producers: Vec<ProducerEntry>,
+    /// All data producers.
+    pub data_producers: Vec<DataProducerEntry>,
+}
+
+/// What a host tells a room's home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostMessage {
+    /// All that the host has; first on the stream.
+    Snapshot {
+        /// Its peers and what they send.
+        roster: Roster,
+        /// The pipes that end at it.
+        pipes: Vec<PipeEntry>,
+    },
+    /// One change of it.
+    Change(RosterChange),
+    /// A producer is piped here now.
+    PipeUp(PipeEntry),
+    /// It no longer is.
+    PipeDown(PipeEntry),
+    /// The loudest of the host's peers, or nobody.
+    Speaker(Option<Speaker>),
+    /// A moderator sends a peer away.
+    Kick(PeerId),
+    /// A moderator closes the room.
+    CloseRoom,
+}
+
+/// Who speaks and how loud.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Speaker {
+    /// Who.
+    pub peer: PeerId,
+    /// dBov, -127 to 0.
+    pub volume: i8,
+}
+
+/// What a room's home tells a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HomeMessage {
+    /// All that the other hosts have; first on the stream. While the home is `settling` (it just became home, and
+    /// other hosts may not have announced themselves yet) what is missing may still come.
+    Roster {
+        /// The others' peers and what they send.
+        roster: Roster,
+        /// Whether absence means nothing yet.
+        settling: bool,
+    },
+    /// One change of it.
+    Change(RosterChange),
+    /// Who speaks in the room, or nobody.
+    Speaker(Option<Speaker>),
+    /// End this session, with this close code and reason.
+    CloseSession {
+        /// Which.
+        session: SessionId,
+        /// WebSocket close code.
+        code: u16,
+        /// For people.
+        reason: String,
+    },
+    /// The answering node is not the room's home; ask this one.
+    NotHome(NodeId),
+}
+
+/// How RTP reaches one end of a pipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipeEnd {
+    /// Where the other end must send to, and what it sends from.
+    pub ip: IpAddr,
+    /// The UDP port.
+    pub port: u16,
+    /// mediasoup's SrtpParameters, where the pipe leaves the node.
+    pub srtp: Option<Json>,
+}
+
+/// A worker wants producers from another worker's router of the same room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipeOpen {
+    /// Which room.
+    pub room: RoomId,
+    /// From which worker of the node asked.
+    pub from: u16,
+    /// To which worker.
+    pub to: WorkerAddress,
+    /// The receiving end.
+    pub end: PipeEnd,
+}
+
+/// From the receiving end of a pipe to the sending end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PipeRequest {
+    /// Send this producer; answered with `Consumed` or `Gone`.
+    Consume(ProducerId),
+    /// Nobody consumes it at the moment.
+    Pause(ProducerId),
+    /// Somebody does again.
+    Resume(ProducerId),
+    /// Nobody has for a while.
+    Stop(ProducerId),
+}
+
+/// From the sending end of a pipe to the receiving end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PipeEvent {
+    /// The sending end; first on the stream.
+    Opened(PipeEnd),
+    /// The pipe cannot be; the last on the stream.
+    Refused(String),
+    /// The producer comes through the pipe.
+    Consumed {
+        /// Which.
+        producer: ProducerId,
+        /// Audio or video.
+        kind: MediaKind,
+        /// mediasoup's RtpParameters.
+        rtp_parameters: Json,
+        /// Whether its peer has paused it.
+        paused: bool,
+    },
+    /// Its peer paused it.
+    Paused(ProducerId),
+    /// Its peer resumed it.
+    Resumed(ProducerId),
+    /// There is no such producer, or no longer.
+    Gone(ProducerId),
+}
+
+/// A worker wants the messages of a data producer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataOpen {
+    /// Which room.
+    pub room: RoomId,
+    /// Which data producer, of a peer that the node asked hosts.
+    pub producer: DataProducerId,
+}
+
+/// From a data producer's node to a node that wants its messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DataEvent {
+    /// Messages follow; first on the stream.
+    Opened,
+    /// There is no such data producer; the last on the stream.
+    Gone,
+    /// One message.
+    Message {
+        /// SCTP payload protocol identifier (RFC 8831, section 8).
+        ppid: u32,
+        /// The message.
+        payload: Vec<u8>,
+    },
+}
