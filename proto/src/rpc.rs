@@ -45,6 +45,20 @@ impl Json {
     }
 }
 
+/// For a field whose type leaves fields out when it is written: in a frame, where fields have no names, it must be JSON.
+mod as_json {
+    use super::Json;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<T: Serialize, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        Json::new(value).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, T: for<'a> Deserialize<'a>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        Json::deserialize(deserializer)?.read().map_err(serde::de::Error::custom)
+    }
+}
+
 /// First frame of a bi-directional stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Open {
@@ -207,7 +221,8 @@ pub struct PeerEntry {
     pub host: WorkerAddress,
     /// Its name for people.
     pub display_name: String,
-    /// What it runs on.
+    /// What it runs on. As JSON, because it leaves fields out.
+    #[serde(with = "as_json")]
     pub device: Device,
     /// Whether it has joined; until then only home and host know it.
     pub joined: bool,
@@ -435,4 +450,30 @@ pub enum DataEvent {
         /// The message.
         payload: Vec<u8>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{decode, encode};
+
+    fn peer(device: Device) -> PeerEntry {
+        PeerEntry {
+            peer: "p".parse().expect("a name"),
+            session: SessionId { admitted_ms: 1, nonce: 2 },
+            host: WorkerAddress { node: "n".parse().expect("a name"), worker: 0 },
+            display_name: "P".to_owned(),
+            device,
+            joined: true,
+        }
+    }
+
+    #[test]
+    fn a_peer_comes_back_whatever_its_device_leaves_out() {
+        let full = Device { flag: Some("a".into()), name: Some("b".into()), version: None };
+        for device in [Device::default(), full] {
+            let message = HostMessage::Change(RosterChange::Peer(peer(device)));
+            assert_eq!(decode::<HostMessage>(&encode(&message).expect("encodes")).expect("decodes"), message);
+        }
+    }
 }

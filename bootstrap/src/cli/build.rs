@@ -102,9 +102,9 @@ fn modules_hash(folder: &Path, node: &str) -> anyhow::Result<String> {
     hash(folder, node, [folder.join("package.json"), folder.join("package-lock.json")].into_iter())
 }
 
-/// What decides what `npm run build` makes: every file of the package that is not made by npm.
+/// What decides what `npm run build` makes: every file of the package that nothing makes.
 fn sources_hash(folder: &Path, node: &str) -> anyhow::Result<String> {
-    let made = [OsStr::new("node_modules"), OsStr::new("dist")];
+    let made = ["node_modules", "dist", "target"].map(OsStr::new);
     let walk = WalkDir::new(folder).sort_by_file_name().into_iter();
     let entries = walk.filter_entry(|entry| !(entry.depth() == 1 && made.contains(&entry.file_name())));
     let mut files = Vec::new();
@@ -272,6 +272,7 @@ mod tests {
             (modules_hash(path, "v20").expect("reads"), sources_hash(path, "v20").expect("reads"));
         write("dist/index.html", "made");
         write("node_modules/x/index.js", "made");
+        write("target/test/page.js", "made");
         assert_eq!(sources_hash(path, "v20").expect("reads"), sources);
         write("src/a.ts", "b");
         assert_ne!(sources_hash(path, "v20").expect("reads"), sources);

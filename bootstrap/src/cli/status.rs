@@ -91,12 +91,22 @@ fn unreachable(url: &str, error: reqwest::Error) -> anyhow::Error {
     } else if error.is_timeout() {
         anyhow!("{url} does not answer within {} s", PATIENCE.as_secs())
     } else if error.is_connect() {
-        anyhow!(error.without_url()).context(format!(
-            "nobody listens at {url}; `cargo skein up` starts a mesh, --url names another node"
-        ))
+        let why = innermost(&error);
+        anyhow!(
+            "{url} cannot be reached ({why}); `cargo skein up` starts a mesh, --url names a node of another"
+        )
     } else {
-        anyhow!(error.without_url()).context(format!("cannot ask {url}"))
+        anyhow!("cannot ask {url}: {}", innermost(&error))
     }
+}
+
+/// The cause of all causes: the reason.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
 }
 
 fn summary(status: &MeshStatus) -> String {
@@ -253,7 +263,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         drop(listener);
         let error = one_line(&fetch(&url, None).await.expect_err("nobody is there"));
-        assert!(error.starts_with("nobody listens at http://127.0.0.1"), "{error}");
+        assert!(error.contains("cannot be reached (Connection refused"), "{error}");
         let error = one_line(&fetch("no address", None).await.expect_err("is none"));
         assert!(error.contains("--url no address"), "{error}");
     }

@@ -1,6 +1,6 @@
 //! `skein token`: signs a client token.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use skein_bootstrap::token::{Claims, Signer};
 use skein_proto::ids::{PeerId, RoomId};
@@ -35,12 +35,7 @@ pub struct Token {
     #[arg(long, default_value = "1h", value_parser = parse_ttl)]
     ttl: Duration,
     /// The key. Others on this machine can read it in the list of processes: better use a file or the variable
-    #[arg(
-        long,
-        env = "SKEIN_AUTH__CLIENT_KEY",
-        hide_env_values = true,
-        required_unless_present = "key_file"
-    )]
+    #[arg(long, env = "SKEIN_AUTH__CLIENT_KEY", hide_env_values = true)]
     key: Option<String>,
     /// A file with the key
     #[arg(long, value_name = "FILE")]
@@ -97,7 +92,7 @@ impl Token {
                 (text, format!("--key-file {}", file.display()))
             }
             (None, Some(key)) => (key, "--key or SKEIN_AUTH__CLIENT_KEY".to_owned()),
-            (None, None) => (String::new(), "--key".to_owned()),
+            (None, None) => bail!("there is no key; give one by --key-file, SKEIN_AUTH__CLIENT_KEY or --key"),
         };
         // Editors end files with a line feed.
         let key = key.trim_end_matches(['\r', '\n']);

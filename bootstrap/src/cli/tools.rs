@@ -249,7 +249,8 @@ pub async fn ensure(checkout: &Checkout, purpose: Purpose, stop: &Stop) -> anyho
         let fresh = packages.iter().any(|package| !tried.contains(package));
         let apt = apt_get().await;
         if !fresh || apt.is_none() {
-            bail!("missing: {}; run: {}", reasons(&missing), one_fix(&missing));
+            let still = if tried.is_empty() { "missing" } else { "still missing after apt has run" };
+            bail!("{still}: {}; run: {}", reasons(&missing), one_fix(&missing));
         }
         if let Some(apt) = apt {
             install(checkout, &apt, &packages, stop).await.with_context(|| {

@@ -84,7 +84,15 @@ pub(super) async fn publish(gossip: &ChitchatHandle, load: &Load, phase: Phase) 
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String, MeshError> {
-    serde_json::to_string(value).map_err(|e| MeshError::Gossip(e.to_string()))
+    match serde_json::to_string(value) {
+        Ok(text) if text.len() <= limits::GOSSIP_VALUE_BYTES => Ok(text),
+        Ok(text) => Err(MeshError::Gossip(format!(
+            "a value of {} bytes; at most {} are allowed",
+            text.len(),
+            limits::GOSSIP_VALUE_BYTES
+        ))),
+        Err(error) => Err(MeshError::Gossip(error.to_string())),
+    }
 }
 
 struct QuicTransport {

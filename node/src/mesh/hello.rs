@@ -10,8 +10,7 @@ use skein_proto::codec;
 use skein_proto::rpc::{Hello, Open, VERSION};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 /// A hello is small; nobody who has not said one may send more.
@@ -56,7 +55,8 @@ impl Shared {
 
     /// Says hello first.
     pub(super) async fn greet(self: &Arc<Self>, connecting: quinn::Connecting) -> Result<Arc<Link>, NoLink> {
-        let connection = timeout(limits::HELLO_DEADLINE, connecting)
+        let deadline = Instant::now() + limits::HELLO_DEADLINE;
+        let connection = timeout_at(deadline, connecting)
             .await
             .map_err(|_| NoLink::Lost("no answer in time".to_owned()))??;
         let talk = async {
@@ -64,7 +64,7 @@ impl Shared {
             self.say(&connection, writer, &Open::Hello(self.hello())).await?;
             self.hear::<Hello>(&connection, reader).await
         };
-        let hello = self.settle(&connection, talk).await?;
+        let hello = self.settle(&connection, deadline, talk).await?;
         self.come_up(connection, hello, true)
     }
 
@@ -73,7 +73,8 @@ impl Shared {
         self: &Arc<Self>,
         connecting: quinn::Connecting,
     ) -> Result<Arc<Link>, NoLink> {
-        let connection = timeout(limits::HELLO_DEADLINE, connecting).await.map_err(|_| Refusal::Late)??;
+        let deadline = Instant::now() + limits::HELLO_DEADLINE;
+        let connection = timeout_at(deadline, connecting).await.map_err(|_| Refusal::Late)??;
         let talk = async {
             let (writer, reader) = connection.accept_bi().await?;
             let Open::Hello(hello) = self.hear::<Open>(&connection, reader).await? else {
@@ -87,7 +88,7 @@ impl Shared {
             self.say(&connection, writer, &self.hello()).await?;
             Ok(hello)
         };
-        let hello = self.settle(&connection, talk).await?;
+        let hello = self.settle(&connection, deadline, talk).await?;
         self.come_up(connection, hello, false)
     }
 
@@ -95,9 +96,10 @@ impl Shared {
     async fn settle(
         &self,
         connection: &quinn::Connection,
+        deadline: Instant,
         talk: impl Future<Output = Result<Hello, NoLink>>,
     ) -> Result<Hello, NoLink> {
-        let hello = match timeout(limits::HELLO_DEADLINE, talk).await {
+        let hello = match timeout_at(deadline, talk).await {
             Ok(Ok(hello)) => self.check(connection, &hello).map(|()| hello).map_err(NoLink::from),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Refusal::Late.into()),
@@ -161,7 +163,7 @@ impl Shared {
             return;
         }
         super::counters::count(&self.counters.connections_refused);
-        if self.refusals.first((remote.ip(), refused), Instant::now()) {
+        if self.refusals.first((remote.ip(), refused), std::time::Instant::now()) {
             tracing::warn!(%remote, "{refused}");
         }
     }

@@ -7,6 +7,7 @@ use super::stream::{MeshStream, Origin};
 use super::{MeshError, Shared, limits};
 use bytes::Bytes;
 use chitchat::{ChitchatMessage, Deserializable};
+use quinn::VarInt;
 use skein_proto::ids::NodeId;
 use skein_proto::rpc::Open;
 use std::net::SocketAddr;
@@ -53,6 +54,15 @@ impl Link {
         self.held.load(Relaxed) > 0
     }
 
+    /// Lets the other side open more streams before it has used up what it may. `allowed` is what it may now; only
+    /// the task that listens on the connection asks.
+    fn make_room(&self, allowed: &mut u32) {
+        if *allowed < limits::STREAMS_AT_MOST && self.held.load(Relaxed) >= *allowed as usize / 2 {
+            *allowed = allowed.saturating_mul(4).min(limits::STREAMS_AT_MOST);
+            self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(*allowed));
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.connection.close_reason().is_none()
     }
@@ -97,14 +107,16 @@ impl Shared {
     }
 
     /// Takes the streams of a connection. Each is read in a task of its own, so that none can hold up another; their
-    /// number is bounded by the transport's limits.
+    /// number is bounded by what the other side may open.
     async fn listen(self: &Arc<Self>, link: &Arc<Link>) -> quinn::ConnectionError {
+        let mut allowed = limits::STREAMS_AT_FIRST;
         loop {
             tokio::select! {
                 stream = link.connection.accept_bi() => match stream {
                     Ok((writer, reader)) => {
                         let origin = Origin::new(self.clone(), link.node.clone(), Some(link.clone()));
                         self.accept_stream(MeshStream::new(origin, reader, writer));
+                        link.make_room(&mut allowed);
                     }
                     Err(error) => return error,
                 },

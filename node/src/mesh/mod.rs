@@ -185,7 +185,7 @@ impl Mesh {
     ///
     /// # Errors
     /// [`MeshError::Unknown`] or [`MeshError::Unreachable`] when there is no connection and none can be made now,
-    /// [`MeshError::Busy`] when the node takes no more streams, and those of [`MeshSender::send`]. All within 10 s.
+    /// [`MeshError::Busy`] when the node takes no more streams, and those of [`MeshSender::send`]. All within 15 s.
     pub async fn open(&self, node: &NodeId, open: &Open) -> Result<MeshStream, MeshError> {
         let shared = &self.shared;
         if shared.cancel.is_cancelled() {
@@ -199,8 +199,10 @@ impl Mesh {
             shared.link(node).await?.open(shared).await?
         };
         count(&shared.counters.streams_opened);
-        stream.send(open).await?;
-        Ok(stream)
+        match timeout(limits::OPEN_DEADLINE, stream.send(open)).await {
+            Ok(sent) => sent.map(|()| stream),
+            Err(_) => Err(MeshError::Busy(node.clone())),
+        }
     }
 
     /// Asks one question and waits for the answer, `deadline` long for everything together.

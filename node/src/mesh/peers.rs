@@ -123,6 +123,14 @@ impl Peers {
         self.known.lock().nodes.get(node)?.used()
     }
 
+    /// The connections to a node that are on their way out.
+    #[cfg(test)]
+    pub(super) fn spares(&self, node: &NodeId) -> Vec<Arc<Link>> {
+        let known = self.known.lock();
+        let links = known.nodes.get(node).into_iter().flat_map(|peer| &peer.links);
+        links.filter(|kept| kept.spare.is_some()).map(|kept| kept.link.clone()).collect()
+    }
+
     /// The connection to the node that is at an address.
     pub(super) fn at(&self, addr: SocketAddr) -> Option<Arc<Link>> {
         let known = self.known.lock();

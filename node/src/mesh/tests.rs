@@ -2,11 +2,13 @@
 
 mod death;
 mod join;
+mod proxy;
 mod refusals;
 mod streams;
 
 use super::refusal::Refusal;
 use super::*;
+use proxy::Proxy;
 use skein_bootstrap::identity::Authority;
 use skein_proto::codec;
 use skein_proto::operator::NodeState;

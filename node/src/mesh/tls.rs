@@ -90,8 +90,8 @@ fn transport() -> TransportConfig {
     transport
         .max_idle_timeout(Some(IdleTimeout::from(idle)))
         .keep_alive_interval(Some(limits::KEEP_ALIVE))
-        .max_concurrent_bidi_streams(VarInt::from_u32(limits::STREAMS_PER_CONNECTION))
-        .max_concurrent_uni_streams(VarInt::from_u32(limits::GOSSIP_STREAMS_PER_CONNECTION))
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits::STREAMS_AT_FIRST))
+        .max_concurrent_uni_streams(VarInt::from_u32(limits::GOSSIP_STREAMS))
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW))
         .receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW))
         .send_window(limits::SEND_WINDOW)

@@ -39,12 +39,13 @@ pub struct Member {
 }
 
 impl View {
-    /// The node that keeps a room's roster: by rendezvous hashing over all nodes that are [`NodeState::Alive`], so
-    /// neither starting nor draining nor suspect ones. The own node where there is none. Nodes with the same view
-    /// agree.
+    /// The node that keeps a room's roster: by rendezvous hashing over all live nodes that are [`Phase::Ready`], so
+    /// neither starting nor draining ones. A suspect node stays home until it is dead: suspicion passes, and rooms
+    /// that move with every lost heartbeat would pay for it. The own node where there is none. Nodes with the same
+    /// view agree.
     pub fn home(&self, room: &RoomId) -> &NodeId {
-        let alive = self.nodes.values().filter(|node| node.state == NodeState::Alive);
-        home(room, alive.map(|node| &node.id)).unwrap_or(&self.own)
+        let ready = self.nodes.values().filter(|node| node.phase == Phase::Ready);
+        home(room, ready.map(|node| &node.id)).unwrap_or(&self.own)
     }
 
     /// The node, where it is not dead.

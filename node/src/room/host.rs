@@ -246,10 +246,11 @@ impl HostRoom {
     /// when the session is no longer the peer's.
     pub fn join(&self, session: SessionId, display_name: String, device: Device) -> Option<(Vec<PeerInfo>, Roster)> {
         let mut state = self.state.lock();
-        let local = state.sessions.get_mut(&session)?;
-        local.joined = true;
-        let peer = local.peer.clone();
-        let entry = state.own.peers.get(&peer)?.clone();
+        let peer = state.sessions.get(&session)?.peer.clone();
+        let entry = state.own.peers.get(&peer).filter(|entry| entry.session == session)?.clone();
+        if let Some(local) = state.sessions.get_mut(&session) {
+            local.joined = true;
+        }
         self.own_change(&mut state, RosterChange::Peer(PeerEntry { joined: true, display_name, device, ..entry }));
         let others = |entry: &&PeerEntry| entry.joined && entry.peer != peer;
         let peers = state.own.peers.values().chain(state.others.peers.values()).filter(others).map(info).collect();
@@ -269,8 +270,8 @@ impl HostRoom {
     /// A new name for a peer of the host's.
     pub fn rename(&self, session: SessionId, display_name: String) {
         let mut state = self.state.lock();
-        let entry = state.sessions.get(&session).and_then(|local| state.own.peers.get(&local.peer)).cloned();
-        if let Some(entry) = entry {
+        let entry = state.sessions.get(&session).and_then(|local| state.own.peers.get(&local.peer));
+        if let Some(entry) = entry.filter(|entry| entry.session == session).cloned() {
             self.own_change(&mut state, RosterChange::Peer(PeerEntry { display_name, ..entry }));
         }
     }

@@ -68,7 +68,11 @@ pub(super) async fn serve(edge: Arc<Signaling>, client: Client, socket: WebSocke
             })
             .await;
         }
-        End::Client(how) => tracing::debug!(%room, %peer, how, "a client's socket closed"),
+        End::Client(how) => {
+            // The library has put our half of the closing handshake into the sink; it still has to be sent.
+            let _ = tokio::time::timeout(CLOSE_DEADLINE, sink.close()).await;
+            tracing::debug!(%room, %peer, how, "a client's socket closed");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::stop::Stop;
 use super::tools::{self, Purpose};
 use super::{build, one_line};
 use clap::{Args, ValueEnum};
-use comfy_table::{Cell, Color, Table};
+use comfy_table::{Cell, CellAlignment, Color, Table};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use steps::{Action, Step};
@@ -31,7 +31,7 @@ pub struct Test {
     /// Only these parts, with what they need built before
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
     only: Vec<Part>,
-    /// Only tests whose name contains this, in the parts that know names
+    /// Only tests whose name contains this, in the parts rust, mesh, browser and python
     #[arg(last = true)]
     filter: Option<String>,
 }
@@ -95,6 +95,11 @@ impl Test {
         // On stderr like all that came before, so that a log has them in order.
         eprintln!("\n{}", table(&outcomes));
         eprintln!("in {}", brief(started.elapsed()));
+        for outcome in &outcomes {
+            if let Some(why) = &outcome.failure {
+                eprintln!("✗ {}: {why}", outcome.title);
+            }
+        }
         for note in steps::left_out(&self.only) {
             eprintln!("{note}");
         }
@@ -142,19 +147,16 @@ fn with_programs(checkout: &Checkout, mut command: Command) -> Command {
 }
 
 fn table(outcomes: &[Outcome]) -> Table {
-    let mut table = super::table(["", "step", "took", ""]);
+    let mut table = super::table(["", "step", "took"]);
     table.use_stderr();
     for outcome in outcomes {
         let (mark, color) =
             if outcome.failure.is_some() { ("✗", Color::Red) } else { ("✓", Color::Green) };
-        let why = outcome.failure.as_deref().unwrap_or_default();
-        let row = [
+        table.add_row([
             Cell::new(mark).fg(color),
             Cell::new(&outcome.title),
-            Cell::new(brief(outcome.took)),
-            Cell::new(why),
-        ];
-        table.add_row(row);
+            Cell::new(brief(outcome.took)).set_alignment(CellAlignment::Right),
+        ]);
     }
     table
 }
@@ -178,6 +180,6 @@ mod tests {
         let outcomes = [outcome(None), outcome(Some("it broke")), outcome(None)];
         assert_eq!(tally(&outcomes), "steps: 2 passed, 1 failed");
         let shown = table(&outcomes).to_string();
-        assert!(shown.contains("it broke") && shown.contains("1 min 01 s"), "{shown}");
+        assert!(shown.contains("✗") && shown.contains("1 min 01 s"), "{shown}");
     }
 }

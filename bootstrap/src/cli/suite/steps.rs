@@ -56,7 +56,7 @@ pub fn all(checkout: &Checkout, only: &[Part], filter: Option<&str>) -> Vec<Step
         steps.extend(lint(checkout));
     }
     if chosen(Part::Web) {
-        steps.extend(web(checkout, filter));
+        steps.extend(web(checkout));
     }
     if on_mesh {
         let build = || vec!["build", "--release", "-p", "skein-node", "-p", "skein-bootstrap"];
@@ -129,19 +129,15 @@ fn lint(checkout: &Checkout) -> Vec<Step> {
     steps
 }
 
-fn web(checkout: &Checkout, filter: Option<&str>) -> Vec<Step> {
+fn web(checkout: &Checkout) -> Vec<Step> {
     let folder = checkout.web();
     let npm = |words: &[&str]| Action::Commands {
         needs: vec![folder.join("package.json")],
         commands: vec![make("npm", words, &folder)],
     };
-    let test: &[&str] = match filter {
-        Some(filter) => &["test", "--", filter],
-        None => &["test"],
-    };
     vec![
         Step { title: "web: npm run check", action: npm(&["run", "check"]) },
-        Step { title: "web: npm test", action: npm(test) },
+        Step { title: "web: npm test", action: npm(&["test"]) },
     ]
 }
 

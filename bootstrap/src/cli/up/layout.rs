@@ -81,6 +81,7 @@ fn configure_in(
     wish: &Wish,
     environment: &[(String, String)],
 ) -> anyhow::Result<Vec<Planned>> {
+    ports::plan(wish.base_port, wish.nodes, 0)?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -130,6 +130,26 @@ async fn of_two_processes_with_one_name_the_later_is_the_live_one() {
 }
 
 #[tokio::test]
+async fn a_node_that_stands_still_is_gone_and_comes_back() {
+    let world = World::new();
+    let [a, b] = world.nodes(["a", "b"]).await;
+    let frozen = Mortal::start(world.settings("v", &[a.mesh.addr()])).await;
+    for node in [&a, &b, &frozen.node] {
+        node.sees(&["a", "b", "v"]).await;
+    }
+    // Its only thread does nothing else, as when a machine is paused.
+    frozen.runtime.spawn(async { std::thread::sleep(Duration::from_secs(5)) });
+    for node in [&a, &b] {
+        node.sees(&["a", "b"]).await;
+    }
+    for node in [&a, &b, &frozen.node] {
+        node.sees(&["a", "b", "v"]).await;
+        node.reaches("v").await;
+    }
+    frozen.kill();
+}
+
+#[tokio::test]
 async fn a_handle_that_is_dropped_ends_everything() {
     let world = World::new();
     let [a, b] = world.nodes(["a", "b"]).await;

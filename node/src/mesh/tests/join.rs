@@ -25,15 +25,35 @@ async fn one_connection_stays_of_two_that_were_dialled_at_once() {
     let world = World::new();
     let [a, b] = world.nodes(["a", "b"]).await;
     // Both dial, whoever did before.
-    let _ = (a.mesh.shared.dial(b.mesh.addr()), b.mesh.shared.dial(a.mesh.addr()));
+    for (node, other) in [(&a, &b), (&b, &a)] {
+        eventually("it may dial again", async || match node.mesh.shared.dial(other.mesh.addr()) {
+            Ok(mut dialled) => dialled.wait_for(Option::is_some).await.is_ok(),
+            Err(_) => false,
+        })
+        .await;
+    }
+    a.counted("connections", 2).await;
+    // Both use the one that a dialled, and what runs over the other one goes on.
+    let used = |node: &Node, other: &str| node.mesh.shared.peers.get(&id(other)).expect("connected");
+    let (at_a, at_b) = (used(&a, "b"), used(&b, "a"));
+    assert!(at_a.dialled && !at_b.dialled);
+    let spares = a.mesh.shared.peers.spares(&id("b"));
+    let spare = spares.iter().find(|link| link.is_open()).expect("a spare");
+    assert!(!spare.dialled);
+    let mut stream = spare.open(&a.mesh.shared).await.expect("opens");
+    let open = Open::Session(streams::session());
+    stream.send(&open).await.expect("sends");
+    tokio::time::sleep(limits::DRAIN + limits::OBSERVE * 2).await;
+    let frame = SessionFrame::Text("still".to_owned());
+    stream.send(&frame).await.expect("sends");
+    assert_eq!(stream.recv::<SessionFrame>().await.expect("echoes"), Some(frame));
+    drop(stream);
     for (node, other) in [(&a, "b"), (&b, "a")] {
         eventually("one connection is left", async || node.count("connections") == 1).await;
-        let link = node.mesh.shared.peers.get(&id(other)).expect("connected");
-        assert!(link.is_open());
+        assert!(used(node, other).is_open());
         node.reaches(other).await;
     }
-    a.sees(&["a", "b"]).await;
-    b.sees(&["a", "b"]).await;
+    assert!(at_a.is_open() && at_b.is_open());
 }
 
 #[tokio::test]
@@ -117,5 +137,101 @@ async fn the_hash_has_one_answer_on_all_nodes() {
     for room in 0..100 {
         let room = format!("r{room}").parse().expect("a name");
         assert!(views.iter().all(|view| view.home(&room) == views[0].home(&room)));
+    }
+}
+
+#[tokio::test]
+async fn many_who_connect_and_say_nothing_keep_nobody_out() {
+    let world = World::new();
+    let a = world.node("a", &[]).await;
+    let raw = world.raw("raw");
+    // Enough that newcomers must prove their address first.
+    let count = limits::HANDSHAKES_BEFORE_RETRY + 16;
+    let mut silent = Vec::new();
+    for _ in 0..count {
+        silent.push(raw.connect(&a).await);
+    }
+    let b = world.node("b", &[a.mesh.addr()]).await;
+    a.sees(&["a", "b"]).await;
+    b.sees(&["a", "b"]).await;
+    assert!(silent.iter().any(|connection| connection.close_reason().is_none()), "they were still there");
+    a.counted("connections_refused", count as u64).await;
+}
+
+/// Two nodes that reach each other only through proxies, whose addresses they advertise.
+async fn behind_proxies(world: &World) -> ([Node; 2], [Proxy; 2]) {
+    let (mut settings_a, mut settings_b) = (world.settings("a", &[]), world.settings("b", &[]));
+    let proxies = [Proxy::start(&mut settings_a.config).await, Proxy::start(&mut settings_b.config).await];
+    settings_a.config.seeds = vec![proxies[1].addr];
+    settings_b.config.seeds = vec![proxies[0].addr];
+    let nodes = [Node::start(settings_a).await, Node::start(settings_b).await];
+    for node in &nodes {
+        node.sees(&["a", "b"]).await;
+    }
+    (nodes, proxies)
+}
+
+#[tokio::test]
+async fn addresses_that_packets_do_not_come_from_are_no_reason_to_dial_again() {
+    let world = World::new();
+    let ([a, b], proxies) = behind_proxies(&world).await;
+    assert_ne!(
+        a.mesh.shared.peers.get(&id("b")).expect("connected").remote,
+        b.mesh.shared.endpoint.local_addr().expect("is bound")
+    );
+    tokio::time::sleep(limits::DRAIN + limits::OBSERVE * 2).await;
+    for node in [&a, &b] {
+        eventually("one connection is left", async || node.count("connections") == 1).await;
+    }
+    let links = || {
+        [(&a, "b"), (&b, "a")].map(|(node, other)| node.mesh.shared.peers.get(&id(other)).expect("connected"))
+    };
+    let before = links();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for (before, after) in before.iter().zip(links()) {
+        assert!(Arc::ptr_eq(before, &after));
+    }
+    assert_eq!((a.count("connections"), b.count("connections")), (1, 1));
+    drop(proxies);
+}
+
+#[tokio::test]
+async fn a_partition_parts_the_mesh_and_heals() {
+    let world = World::new();
+    let ([a, b], proxies) = behind_proxies(&world).await;
+    proxies.iter().for_each(|proxy| proxy.cut(true));
+    let start = Instant::now();
+    a.sees(&["a"]).await;
+    b.sees(&["b"]).await;
+    println!("parted after {:?}", start.elapsed());
+    assert!(a.ask("b").await.is_err());
+    proxies.iter().for_each(|proxy| proxy.cut(false));
+    let start = Instant::now();
+    a.sees(&["a", "b"]).await;
+    b.sees(&["a", "b"]).await;
+    println!("healed after {:?}", start.elapsed());
+    a.reaches("b").await;
+    b.reaches("a").await;
+}
+
+#[tokio::test]
+async fn lost_packets_are_no_reason_for_suspicion() {
+    let world = World::new();
+    let ([a, b], proxies) = behind_proxies(&world).await;
+    proxies.iter().for_each(|proxy| proxy.lose(10));
+    let (mut seen_by_a, mut seen_by_b) = (a.mesh.view(), b.mesh.view());
+    let suspicion = |view: &Arc<View>| {
+        view.nodes.values().any(|node| node.state != NodeState::Alive) || view.nodes.len() < 2
+    };
+    let calls = async {
+        for _ in 0..40 {
+            a.ask("b").await.expect("answers");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = calls => {}
+        _ = seen_by_a.wait_for(suspicion) => panic!("a suspects"),
+        _ = seen_by_b.wait_for(suspicion) => panic!("b suspects"),
     }
 }

@@ -4,15 +4,15 @@ use skein_proto::ids::SessionId;
 use skein_proto::rpc::SessionOpen;
 use skein_proto::signaling::Role;
 
-fn session() -> Open {
-    Open::Session(SessionOpen {
+pub(super) fn session() -> SessionOpen {
+    SessionOpen {
         session: SessionId { admitted_ms: 1, nonce: 2 },
         room: "r".parse().expect("a name"),
         peer: "p".parse().expect("a name"),
         worker: 0,
         role: Role::Publish,
         skein: false,
-    })
+    }
 }
 
 fn text(length: usize) -> SessionFrame {
@@ -44,7 +44,7 @@ async fn streams_carry_frames_both_ways_until_they_end() {
     let world = World::new();
     let [a, _b] = world.nodes(["a", "b"]).await;
     for to in ["a", "b"] {
-        let mut stream = a.mesh.open(&id(to), &session()).await.expect("opens");
+        let mut stream = a.mesh.open(&id(to), &Open::Session(session())).await.expect("opens");
         assert_eq!(stream.node(), &id(to));
         for length in [0, 1, 100_000, MAX_FRAME_BYTES - 100] {
             let (frame, echo) = (text(length), async { stream.send(&text(length)).await });
@@ -71,9 +71,10 @@ async fn one_half_that_is_dropped_is_noticed_at_the_other_end() {
     let b = world.node("b", &[mesh.addr()]).await;
     b.sees(&["a", "b"]).await;
     for from in [mesh.clone(), b.mesh.clone()] {
-        let (mut sender, receiver) = from.open(&id("a"), &session()).await.expect("opens").split();
+        let (mut sender, receiver) =
+            from.open(&id("a"), &Open::Session(session())).await.expect("opens").split();
         let (node, open, stream) = incoming.accept().await.expect("a stream");
-        assert_eq!((&node, open), (from.id(), session()));
+        assert_eq!((&node, open), (from.id(), Open::Session(session())));
         let (mut far_sender, mut far_receiver) = stream.split();
         // What was sent before the end arrives before the end.
         sender.send(&text(1)).await.expect("sends");
@@ -90,7 +91,8 @@ async fn waiting_for_a_frame_can_be_given_up_without_losing_one() {
     let world = World::new();
     let [a, _b] = world.nodes(["a", "b"]).await;
     for to in ["a", "b"] {
-        let (mut sender, mut receiver) = a.mesh.open(&id(to), &session()).await.expect("opens").split();
+        let (mut sender, mut receiver) =
+            a.mesh.open(&id(to), &Open::Session(session())).await.expect("opens").split();
         let sending = tokio::spawn(async move {
             for length in 0..300 {
                 sender.send(&text(length * 100)).await.expect("sends");
@@ -132,7 +134,7 @@ async fn streams_that_nobody_takes_are_given_up() {
     let (mesh, mut incoming) = Mesh::start(world.settings("a", &[])).await.expect("starts");
     let mut streams = Vec::new();
     for _ in 0..limits::INCOMING_QUEUE + 10 {
-        streams.push(mesh.open(&id("a"), &session()).await.expect("opens"));
+        streams.push(mesh.open(&id("a"), &Open::Session(session())).await.expect("opens"));
     }
     let refused = &mesh.counters().streams_refused;
     eventually("ten are given up", async || refused.load(Relaxed) == 10).await;

@@ -1,0 +1,136 @@
+import type { RoomState } from '../sdk/index.js';
+import { bitrate, count } from '../ui/format.js';
+import { Icon, Mark } from '../ui/icons.js';
+import type { Call } from './call.js';
+import { shareLink } from './params.js';
+import { Popover } from './popover.js';
+
+const stateText: Record<RoomState, string> = {
+  idle: 'Starting',
+  connecting: 'Connecting',
+  connected: 'Connected',
+  reconnecting: 'Reconnecting',
+  closed: 'Closed',
+};
+
+/** The line at the top: which room, how the connection is, and what concerns all of it. */
+export function Header({ call }: { call: Call }) {
+  const { room } = call;
+  const people = room.peers.size + 1;
+  return (
+    <header class="bar-top">
+      <Mark />
+      <h1 title={room.id}>{room.id}</h1>
+      <span class={`state state-${room.state}`} role="status" data-testid="state" data-state={room.state}>
+        <span class="state-dot" aria-hidden="true" />
+        <span class="state-text">{stateText[room.state]}</span>
+      </span>
+      <span class="spacer" />
+      <span class="dim people-count" title={count(people, 'participant')}>
+        <Icon name="people" />
+        {people}
+      </span>
+      <button
+        type="button"
+        class="icon-button"
+        aria-label="Whoever speaks gets the big place"
+        title="Whoever speaks gets the big place"
+        aria-pressed={call.spotlight}
+        data-testid="layout"
+        onClick={() => call.toggleSpotlight()}
+      >
+        <Icon name={call.spotlight ? 'grid' : 'spotlight'} />
+      </button>
+      <Popover icon="info" label="Connection" testid="info">
+        {() => <Connection call={call} />}
+      </Popover>
+      <button
+        type="button"
+        class="icon-button"
+        aria-label="Copy the link to this room"
+        title="Copy the link to this room"
+        data-testid="copy-link"
+        onClick={() => void copyLink(call)}
+      >
+        <Icon name="link" />
+      </button>
+    </header>
+  );
+}
+
+/** Which nodes hold this client, and what the network carries. */
+function Connection({ call }: { call: Call }) {
+  const { room, details, bandwidth } = call;
+  const { placement } = room;
+  const same = placement && placement.entry === placement.host;
+  return (
+    <>
+      <h2>Connection</h2>
+      <dl class="facts">
+        <Fact term="State">{stateText[room.state]}</Fact>
+        {placement && <Fact term={same ? 'Entry and host' : 'Entry'}>{placement.entry}</Fact>}
+        {placement && !same && <Fact term="Host">{placement.host}</Fact>}
+        {details.endpoint && <Fact term="Dialled">{details.endpoint}</Fact>}
+        <Fact term="Known nodes">{String(room.endpoints.length)}</Fact>
+        {bandwidth && <Fact term="Downlink">{bitrate(bandwidth.available)}</Fact>}
+        {bandwidth && <Fact term="Wanted">{bitrate(bandwidth.desired)}</Fact>}
+        <Fact term="Peer id">{room.peerId}</Fact>
+        {placement && <Fact term="Session">{placement.session}</Fact>}
+      </dl>
+      <p class="dim small-print">
+        The entry holds your WebSocket, the host your media. Losing the entry makes this page dial another node.
+      </p>
+    </>
+  );
+}
+
+function Fact({ term, children }: { term: string; children: string }) {
+  return (
+    <div>
+      <dt>{term}</dt>
+      <dd class="mono">{children}</dd>
+    </div>
+  );
+}
+
+/** Puts the room's link on the clipboard. */
+export async function copyLink(call: Call): Promise<void> {
+  const link = shareLink(location.href, call.room.id);
+  try {
+    await navigator.clipboard.writeText(link);
+    call.toast('The link is on the clipboard');
+  } catch {
+    // No clipboard without https, or the browser refuses: then the user copies by hand.
+    window.prompt('The link to this room', link);
+  }
+}
+
+/** What is to be seen while the room does not stand. */
+export function ConnectionBanner({ call }: { call: Call }) {
+  const { room, details } = call;
+  if (room.state !== 'reconnecting' && room.state !== 'connecting') return null;
+  const first = room.state === 'connecting';
+  const attempt = details.attempt ?? 0;
+  // The first attempt of a join is over before anyone has read anything about it.
+  if (first && attempt <= 1) {
+    return (
+      <div class="banner" role="status">
+        <span class="spinner" aria-hidden="true" />
+        <p>Joining {room.id} …</p>
+      </div>
+    );
+  }
+  return (
+    <div class="banner warn" role="status">
+      <span class="spinner" aria-hidden="true" />
+      <p>
+        {first ? 'No place yet' : 'The connection was lost'}
+        {attempt > 1 && ` · attempt ${attempt}`}
+        {details.reason && <span class="banner-reason">{details.reason}</span>}
+      </p>
+      <button type="button" class="button" onClick={() => room.retryNow()}>
+        Try now
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,47 @@
+/** Why a room was closed, for people: what happened, and what can be done about it. */
+export interface Explanation {
+  title: string;
+  text: string;
+  /** Whether it makes sense to offer coming back. */
+  again: boolean;
+}
+
+const known: [pattern: RegExp, explanation: Explanation][] = [
+  [/^left$/i, { title: 'You left the room', text: 'Come back whenever you like.', again: true }],
+  [
+    /room (is )?full/i,
+    { title: 'The room is full', text: 'It has as many people as it may have. Try again when someone has left.', again: true },
+  ],
+  [
+    /mesh (is )?full|no (worker|host|room)/i,
+    { title: 'The mesh is full', text: 'No node has room for one more right now. Try again in a minute.', again: true },
+  ],
+  [/kick/i, { title: 'You were removed', text: 'Somebody who moderates this room has removed you from it.', again: false }],
+  [
+    /connected again|another connection|replaced/i,
+    { title: 'You joined from elsewhere', text: 'The same participant connected again, so this window was let go.', again: true },
+  ],
+  [/room.*(closed|ended)|closed.*room/i, { title: 'The room was closed', text: 'It has ended for everyone.', again: false }],
+  [
+    /token|authori[sz]ed|unauthori|forbidden/i,
+    { title: 'The invitation was refused', text: 'The token in the link is not valid for this room, or has expired. Ask for a new link.', again: true },
+  ],
+  [
+    /not supported|unsupported/i,
+    { title: 'This browser cannot join', text: 'It lacks something that calls need. A recent Chrome, Edge, Firefox or Safari will do.', again: false },
+  ],
+];
+
+/** Explains why a room closed. */
+export function explain(reason: string): Explanation {
+  const found = known.find(([pattern]) => pattern.test(reason))?.[1];
+  if (found) return found;
+  if (/could not be reached|did not answer|code 1006/.test(reason)) {
+    return {
+      title: 'No node could be reached',
+      text: 'Check your network. If it works, the mesh may be down, or the room may ask for a token that the link lacks.',
+      again: true,
+    };
+  }
+  return { title: 'The connection ended', text: reason, again: true };
+}

@@ -1,0 +1,189 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { Subscription, type Publication } from '../sdk/index.js';
+import { hue, initials } from '../ui/format.js';
+import { useEvents } from '../ui/hooks.js';
+import { Icon } from '../ui/icons.js';
+import type { Call, Tile } from './call.js';
+import type { Rect } from './layout.js';
+import { bars, barsText, layersFor } from './quality.js';
+
+/** Sets an element's style from the script: a strict content security policy forbids style attributes in HTML. */
+export function place(element: HTMLElement | null, { x, y, width, height }: Rect): void {
+  if (!element) return;
+  element.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
+  element.style.width = `${Math.round(width)}px`;
+  element.style.height = `${Math.round(height)}px`;
+}
+
+/** A moving picture of a track; nothing until its first picture is there. */
+export function Video({ track, mirrored, name }: { track: MediaStreamTrack; mirrored: boolean; name: string }) {
+  const element = useRef<HTMLVideoElement>(null);
+  const [ready, setReady] = useState(false);
+  useEffect(() => {
+    const video = element.current;
+    if (!video) return;
+    setReady(false);
+    video.srcObject = new MediaStream([track]);
+    // Muted, so no browser refuses; it fails only when the track is replaced meanwhile.
+    video.play().catch(() => {});
+    return () => {
+      video.srcObject = null;
+    };
+  }, [track]);
+  return (
+    <video
+      ref={element}
+      class={`${mirrored ? 'mirrored' : ''} ${ready ? 'ready' : ''}`}
+      data-testid="tile-video"
+      aria-label={`Video of ${name}`}
+      muted
+      autoplay
+      playsInline
+      disablePictureInPicture={mirrored}
+      onLoadedData={() => setReady(true)}
+    />
+  );
+}
+
+/** What stands for someone whose picture is not there. */
+export function Avatar({ name, id }: { name: string; id: string }) {
+  const element = useRef<HTMLDivElement>(null);
+  useEffect(() => element.current?.style.setProperty('--hue', String(hue(id))), [id]);
+  return (
+    <div class="avatar" ref={element} aria-hidden="true">
+      <span>{initials(name)}</span>
+    </div>
+  );
+}
+
+/** Three bars. */
+function Bars({ value }: { value: number | undefined }) {
+  return (
+    <svg class={`bars bars-${value ?? 'unknown'}`} viewBox="0 0 16 14" aria-hidden="true">
+      <rect x="1" y="9" width="3.5" height="4" rx="1" />
+      <rect x="6.25" y="5.5" width="3.5" height="7.5" rx="1" />
+      <rect x="11.5" y="2" width="3.5" height="11" rx="1" />
+    </svg>
+  );
+}
+
+interface TileProps {
+  call: Call;
+  tile: Tile;
+  rect: Rect;
+  main: boolean;
+  floating: boolean;
+  /** What scrolls, so that a tile can tell whether it is in sight. */
+  stage: HTMLElement | null;
+  showStats: (tile: Tile, open: boolean) => void;
+  statsOpen: boolean;
+}
+
+/** One picture of the stage, with name, sound and connection. */
+export function TileView({ call, tile, rect, main, floating, stage, showStats, statsOpen }: TileProps) {
+  const element = useRef<HTMLElement>(null);
+  const { name, mine, video, audio, peerId, source } = tile;
+  useEvents(video as Subscription | undefined, 'changed');
+  const inSight = useInSight(element, stage);
+  useEffect(() => place(element.current, rect), [rect.x, rect.y, rect.width, rect.height]);
+  useReception(video, rect.height, main && source !== 'camera', inSight && !call.hidden);
+
+  const track = video && !video.muted && !video.closed ? video.track : undefined;
+  const silent = audio === undefined || audio.muted;
+  const camera = source === 'camera';
+  const speaking = camera && !silent && call.room.speaker === peerId;
+  const score = video ?? audio;
+  const quality = bars(score?.score);
+  const label = mine ? (camera ? `${name} (you)` : 'Your screen') : camera ? name : `${name}’s ${source}`;
+  const pinLabel = main ? `Make ${label} small again` : `Make ${label} big`;
+  const classes = ['tile', camera ? '' : 'shared', speaking ? 'speaking' : '', main ? 'main' : '', floating ? 'floating' : ''];
+  // A tile too small for its tools shows name and picture only.
+  if (rect.width < 200) classes.push('small');
+  return (
+    <article
+      ref={element}
+      class={classes.filter(Boolean).join(' ')}
+      aria-label={label}
+      data-testid="tile"
+      data-peer={peerId}
+      data-source={source}
+      data-mine={String(mine)}
+      data-muted={String(silent)}
+      data-camera={track ? 'on' : 'off'}
+      data-speaking={String(speaking)}
+      onDblClick={() => call.pin(tile.key)}
+    >
+      <Avatar name={name} id={peerId} />
+      {track && <Video track={track} mirrored={mine && camera} name={label} />}
+      <div class="tile-tools">
+        <button type="button" class="tile-tool" aria-label={pinLabel} title={pinLabel} onClick={() => call.pin(tile.key)}>
+          <Icon name={main ? 'unpin' : 'pin'} />
+        </button>
+      </div>
+      <div class="tile-label">
+        {camera && silent && (
+          <span class="tile-muted" role="img" aria-label="Muted" title="Muted">
+            <Icon name="micOff" />
+          </span>
+        )}
+        {!camera && <Icon name="screen" />}
+        <span class="tile-name">{label}</span>
+        <button
+          type="button"
+          class="tile-quality"
+          data-testid="tile-stats"
+          aria-label={`${barsText(quality)}. Show figures`}
+          title={barsText(quality)}
+          aria-expanded={statsOpen}
+          onClick={() => showStats(tile, !statsOpen)}
+        >
+          <Bars value={quality} />
+        </button>
+      </div>
+    </article>
+  );
+}
+
+/** Whether any of the element can be seen. */
+function useInSight(element: { current: HTMLElement | null }, stage: HTMLElement | null): boolean {
+  const [inSight, setInSight] = useState(true);
+  useEffect(() => {
+    if (!element.current || !stage || typeof IntersectionObserver === 'undefined') return;
+    const observer = new IntersectionObserver(
+      (entries) => setInSight(entries.at(-1)?.isIntersecting ?? true),
+      // A little ahead, so that a tile that is scrolled into sight shows a picture already.
+      { root: stage, rootMargin: '120px' },
+    );
+    observer.observe(element.current);
+    return () => observer.disconnect();
+  }, [stage]);
+  return inSight;
+}
+
+/** Receives no more of a picture than the tile can show: nothing out of sight, small layers for small tiles. */
+function useReception(
+  video: Subscription | Publication | undefined,
+  height: number,
+  whole: boolean,
+  inSight: boolean,
+): void {
+  const subscription = video instanceof Subscription ? video : undefined;
+  const wanted = subscription && layersFor(whole ? 4000 : height, subscription.available, window.devicePixelRatio);
+  useEffect(() => {
+    if (!subscription) return;
+    const change = inSight ? subscription.resume() : subscription.pause();
+    change.catch((error: unknown) => console.warn('pausing or resuming failed', error));
+  }, [subscription, inSight]);
+  useEffect(() => {
+    if (!subscription || !wanted || subscription.available.spatial * subscription.available.temporal === 1) return;
+    // Windows are dragged and panels slide: only where it comes to rest counts.
+    const timer = setTimeout(() => {
+      const { spatial, temporal } = subscription.preferredLayers ?? {};
+      if (spatial === wanted.spatial && temporal === wanted.temporal) return;
+      subscription.setPreferredLayers(wanted.spatial, wanted.temporal).catch((error: unknown) => {
+        console.warn('asking for other layers failed', error);
+      });
+    }, 300);
+    return () => clearTimeout(timer);
+  }, [subscription, wanted?.spatial, wanted?.temporal]);
+}

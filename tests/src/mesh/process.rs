@@ -1,0 +1,208 @@
+//! One node's process.
+
+use super::{Ports, node_binary};
+use crate::operator::Operator;
+use crate::run::keep_log;
+use crate::wait;
+use anyhow::{Context, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use skein_proto::ids::NodeId;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// How long a node may take until it answers.
+const START: Duration = Duration::from_secs(15);
+/// How long a node may take to stop.
+const STOP: Duration = Duration::from_secs(10);
+/// How many lines of a log are shown.
+const SHOWN_LINES: usize = 60;
+/// Nodes log this much unless SKEIN_TEST_LOG says otherwise.
+const LOG: &str = "info,skein_node=debug";
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    /// The signal.
+    pub signal: Option<i32>,
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        Self { code: status.code(), signal: status.signal() }
+    }
+}
+
+/// A node's process. Dropping it kills it.
+pub struct NodeProcess {
+    id: NodeId,
+    ports: Ports,
+    operator: Operator,
+    child: Child,
+    exit: Option<Exit>,
+    log: PathBuf,
+}
+
+impl NodeProcess {
+    /// Starts a process with these settings; does not wait for anything.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    ///
+    /// # Panics
+    /// When the program is not there.
+    pub fn start(
+        id: &NodeId,
+        folder: &Path,
+        mut ports: Ports,
+        settings: Vec<String>,
+        operator_token: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let log = folder.join(format!("{id}.log"));
+        let file = File::options().create(true).append(true).open(&log)?;
+        let mut command = Command::new(node_binary());
+        for setting in settings {
+            command.arg("--set").arg(setting);
+        }
+        let filter = std::env::var("SKEIN_TEST_LOG").unwrap_or_else(|_| LOG.to_owned());
+        // A variable of the caller's must not change what is tested.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SKEIN_")) {
+            command.env_remove(name);
+        }
+        command.env("RUST_LOG", filter).env("RUST_BACKTRACE", "1");
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        ports.release();
+        let child = command.spawn().with_context(|| format!("cannot start {}", node_binary().display()))?;
+        let operator = Operator::new(&format!("http://{}", ports.http), operator_token);
+        Ok(Self { id: id.clone(), ports, operator, child, exit: None, log })
+    }
+
+    /// Waits until it answers HTTP.
+    ///
+    /// # Errors
+    /// When it ended, or takes too long.
+    pub async fn answers(&mut self) -> anyhow::Result<()> {
+        let (operator, id) = (self.operator.clone(), self.id.clone());
+        wait::until("a node answers", START, async || {
+            if let Some(exit) = self.poll_exit()? {
+                bail!("{id} ended: {exit:?}: {}", self.log());
+            }
+            let health = operator.get("/healthz").await?;
+            ensure!(health.status == 200, "{health:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// Its operator API.
+    pub fn operator(&self) -> &Operator {
+        &self.operator
+    }
+
+    /// Its address for nodes.
+    pub fn mesh_addr(&self) -> SocketAddr {
+        self.ports.mesh
+    }
+
+    /// Its address for clients, `ws://…`.
+    pub fn ws(&self) -> String {
+        format!("ws://{}", self.ports.http)
+    }
+
+    /// Its address for operators, `http://…`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.ports.http)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether nobody ended it. It may have ended by itself; [`NodeProcess::poll_exit`] tells.
+    pub fn is_running(&self) -> bool {
+        self.exit.is_none()
+    }
+
+    /// Everything it wrote.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Looks whether it has ended.
+    ///
+    /// # Errors
+    /// When the system cannot say.
+    pub fn poll_exit(&mut self) -> anyhow::Result<Option<Exit>> {
+        if self.exit.is_none() {
+            self.exit = self.child.try_wait()?.map(Exit::from);
+        }
+        Ok(self.exit)
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ended(&mut self, deadline: Duration) -> anyhow::Result<Exit> {
+        let id = self.id.clone();
+        wait::until("a node ends", deadline, async || {
+            self.poll_exit()?.with_context(|| format!("{id} still runs"))
+        })
+        .await
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn stop(&mut self) -> anyhow::Result<Exit> {
+        self.terminate()?;
+        self.ended(STOP).await
+    }
+
+    /// SIGTERM, without waiting.
+    ///
+    /// # Errors
+    /// When it has ended before.
+    pub fn terminate(&mut self) -> anyhow::Result<()> {
+        ensure!(self.poll_exit()?.is_none(), "{} has ended before", self.id);
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        Ok(())
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if self.poll_exit()?.is_none() {
+            self.child.kill()?;
+            self.exit = Some(self.child.wait()?.into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        let ended = self.poll_exit().ok().flatten();
+        let _ = self.kill();
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        let shown = lines.len().saturating_sub(SHOWN_LINES);
+        let end = ended.map_or_else(|| "ran until now".to_owned(), |exit| format!("{exit:?}"));
+        keep_log(format!("--- {} ({end}), last of {} lines:\n{}", self.id, lines.len(), lines[shown..].join("\n")));
+    }
+}
