@@ -181,6 +181,14 @@ mod tests {
     }
 
     #[test]
+    fn the_public_address_is_one_that_can_be_dialled() {
+        assert_eq!(load(&[]).expect("loads").public_url(), "http://127.0.0.1:4440");
+        let all = ["http.listen=[::]:80", "insecure=true", "mesh.advertise=192.0.2.1:4440"];
+        assert_eq!(load(&all).expect("loads").public_url(), "http://192.0.2.1:80");
+        assert_eq!(load(&["http.url=https://n1.example/"]).expect("loads").public_url(), "https://n1.example");
+    }
+
+    #[test]
     fn the_environment_comes_before_settings() {
         let environment = [("SKEIN_HTTP__LISTEN".to_owned(), "127.0.0.1:1".to_owned())];
         let settings: Vec<String> =

@@ -29,6 +29,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // The HTTP server's TLS takes the process's provider; the mesh's is given its own. Cannot fail: nobody was before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // RUST_LOG says what is logged, as usual.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -94,7 +94,7 @@ impl Node {
             role: config.node.role.as_str().to_owned(),
             region: config.node.region.clone(),
             zone: config.node.zone.clone(),
-            url: config.http.public_url(),
+            url: config.public_url(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let settings = MeshSettings {
@@ -140,7 +140,7 @@ impl Node {
         let handle = Handle::new();
         let server = serve(listener, tls, operator, handle.clone())?;
         mesh.set_phase(Phase::Ready);
-        tracing::info!(node = %config.node.id, %addr, url = config.http.public_url(), "node started");
+        tracing::info!(node = %config.node.id, %addr, url = config.public_url(), "node started");
         Ok(Self { mesh, addr, tasks, cancel, handle, server, deaths })
     }
 

@@ -1,10 +1,10 @@
 // Builds dist/ (what a node serves), or with an argument what only development needs:
 //   node build.mjs        dist/: the room page, the console, the SDK
 //   node build.mjs test   target/test/: the unit tests
-//   node build.mjs dev    dist/ unminified, and target/dev/: pages against a fake mesh, and the server for them
+//   node build.mjs dev    target/dev/: all of it unminified, pages against a fake mesh, and a server for them
 import { build } from 'esbuild';
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -23,14 +23,14 @@ const browser = {
 };
 const node = { bundle: true, format: 'esm', platform: 'node', target: 'node20', packages: 'external', logLevel: 'warning' };
 
-async function dist(minify) {
-  rmSync('dist', { recursive: true, force: true });
-  mkdirSync('dist');
+async function pages(out, minify) {
+  rmSync(out, { recursive: true, force: true });
+  mkdirSync(out, { recursive: true });
   const { metafile } = await build({
     ...browser,
     minify,
     metafile: true,
-    outdir: 'dist',
+    outdir: out,
     entryPoints: {
       sdk: 'src/sdk/index.ts',
       room: 'src/room/main.tsx',
@@ -39,10 +39,10 @@ async function dist(minify) {
       'console-style': 'src/console/style.css',
     },
   });
-  cpSync('src/room/index.html', 'dist/index.html');
-  cpSync('src/console/index.html', 'dist/console.html');
-  cpSync('src/ui/icon.svg', 'dist/icon.svg');
-  writeFileSync('dist/licenses.txt', licenses(metafile));
+  cpSync('src/room/index.html', join(out, 'index.html'));
+  cpSync('src/console/index.html', join(out, 'console.html'));
+  cpSync('src/ui/icon.svg', join(out, 'icon.svg'));
+  writeFileSync(join(out, 'licenses.txt'), licenses(metafile));
 }
 
 /** The licences of everything that is bundled ask for their text to come along. */
@@ -64,16 +64,20 @@ function licenses(metafile) {
 }
 
 /** Declarations for those who write against the SDK in TypeScript. */
-function declarations() {
+function declarations(out) {
   const tsc = join('node_modules', 'typescript', 'bin', 'tsc');
-  execFileSync(process.execPath, [tsc, '-p', 'tsconfig.types.json'], { stdio: 'inherit' });
-  writeFileSync('dist/sdk.d.ts', "export * from './types/sdk/index.js';\n");
+  const args = ['-p', 'tsconfig.types.json', '--outDir', join(out, 'types')];
+  execFileSync(process.execPath, [tsc, ...args], { stdio: 'inherit' });
+  writeFileSync(join(out, 'sdk.d.ts'), "export * from './types/sdk/index.js';\n");
 }
 
 switch (what) {
   case 'dist':
-    await dist(true);
-    declarations();
+    // Whoever embeds dist/ meanwhile finds the one before or this one, but no half of it.
+    await pages('target/dist', true);
+    declarations('target/dist');
+    rmSync('dist', { recursive: true, force: true });
+    renameSync('target/dist', 'dist');
     break;
   case 'test':
     rmSync('target/test', { recursive: true, force: true });
@@ -86,7 +90,7 @@ switch (what) {
     });
     break;
   case 'dev':
-    await dist(false);
+    await pages('target/dev/dist', false);
     await build({ ...browser, outdir: 'target/dev', entryPoints: { 'fake-room': 'test/dev/fake-room.tsx' } });
     await build({ ...node, outfile: 'target/dev/server.js', entryPoints: ['test/dev/server.ts'] });
     break;

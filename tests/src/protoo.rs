@@ -285,9 +285,9 @@ impl Protoo {
         self.shared.frames()
     }
 
-    /// The stream of the node's requests, to answer them; whoever takes it first has it.
-    pub fn take_requests(&self) -> Option<mpsc::Receiver<Message>> {
-        self.shared.take_requests()
+    /// The stream of the node's requests, to answer them, and notifications; whoever takes it first has it.
+    pub fn take_messages(&self) -> Option<mpsc::Receiver<Message>> {
+        self.shared.take_messages()
     }
 
     /// Waits for something in the history, which is looked at again whenever something comes.

@@ -31,7 +31,7 @@ pub async fn web(checkout: &Checkout, stop: &Stop) -> anyhow::Result<()> {
     let installed = Stamp { file: kept.join("web-modules.stamp"), value: modules_hash(&folder, &node)? };
     if !(modules.is_dir() && installed.is_fresh()) {
         File::create(&log).with_context(|| format!("cannot write the log {}", log.display()))?;
-        let title = "installing what the web page is made of (npm ci)";
+        let title = "installing the web page's parts (npm ci)";
         npm(checkout, &["ci", "--no-audit", "--no-fund"], &log, title, stop).await?;
         installed.set()?;
     }
@@ -142,7 +142,7 @@ pub async fn node(checkout: &Checkout, stop: &Stop) -> anyhow::Result<PathBuf> {
     let words = ["build", "--release", "-p", "skein-node", "--color", "never"];
     let command = cargo(&[&words[..], &["--message-format", "json-render-diagnostics"]].concat(), checkout);
     let mut watch = CargoWatch::default();
-    let title = "building the node (the first time takes some minutes)";
+    let title = "building the node";
     if let Err(error) = run_logged(command, &log, title, &mut watch, stop).await {
         return Err(explain(error, &checkout.shown(&log).to_string()));
     }

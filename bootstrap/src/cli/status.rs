@@ -39,7 +39,8 @@ pub struct Status {
 impl Status {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let url = match &self.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
+            Some(url) if url.contains("://") => url.trim_end_matches('/').to_owned(),
+            Some(address) => format!("http://{}", address.trim_end_matches('/')),
             None => running_node().unwrap_or_else(|| DEFAULT_URL.to_owned()),
         };
         let text = fetch(&url, self.token.as_deref()).await?;

@@ -125,7 +125,7 @@ pub struct Http {
     /// TCP address.
     pub listen: SocketAddr,
     /// The address that clients and other nodes use, such as `https://n1.example.org`; made from `listen` where it is
-    /// not given.
+    /// not given ([`Config::public_url`]).
     pub url: Option<String>,
     /// PEM file with a certificate that clients trust; with it the server speaks TLS.
     pub tls_cert: Option<PathBuf>,
@@ -136,17 +136,6 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { listen: default_listen(), url: None, tls_cert: None, tls_key: None }
-    }
-}
-
-impl Http {
-    /// The address that clients and other nodes use, without a slash at the end.
-    pub fn public_url(&self) -> String {
-        match &self.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None if self.tls_cert.is_some() => format!("https://{}", self.listen),
-            None => format!("http://{}", self.listen),
-        }
     }
 }
 
@@ -292,6 +281,21 @@ impl std::fmt::Debug for Auth {
 }
 
 impl Config {
+    /// The address that clients and other nodes use for HTTP and WebSocket, without a slash at the end: `http.url`, or
+    /// made from `http.listen`, with the address that other nodes dial where that listens on all.
+    pub fn public_url(&self) -> String {
+        let http = &self.http;
+        if let Some(url) = &http.url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let scheme = if http.tls_cert.is_some() { "https" } else { "http" };
+        let mut addr = http.listen;
+        if addr.ip().is_unspecified() {
+            addr.set_ip(self.mesh.advertised().ip());
+        }
+        format!("{scheme}://{addr}")
+    }
+
     pub(super) fn resolve_paths(&mut self, folder: &Path) {
         let paths = [&mut self.mesh.ca, &mut self.mesh.cert, &mut self.mesh.key].into_iter();
         for path in paths.chain(self.http.tls_cert.as_mut()).chain(self.http.tls_key.as_mut()) {

@@ -97,7 +97,7 @@ test('a link to share carries no secret', () => {
 test('reasons are explained', () => {
   assert.equal(explain('room full').title, 'The room is full');
   assert.equal(explain('the peer connected again elsewhere').title, 'You joined from elsewhere');
-  assert.equal(explain('the node could not be reached, or refused (code 1006)').title, 'No node could be reached');
+  assert.equal(explain('the node could not be reached, or refused the connection').title, 'No node could be reached');
   assert.equal(explain('something new').text, 'something new');
 });
 

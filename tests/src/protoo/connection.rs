@@ -12,8 +12,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 
 /// How much of each history is kept.
 const HISTORY: usize = 10_000;
-/// How many of the node's requests may wait to be taken.
-const REQUESTS: usize = 10_000;
+/// How many of the node's messages may wait to be taken; more are lost to the taker.
+const MESSAGES: usize = 10_000;
 
 type Answer = Result<Value, RequestError>;
 
@@ -21,7 +21,7 @@ type Answer = Result<Value, RequestError>;
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
-    requests: mpsc::Sender<Message>,
+    messages: mpsc::Sender<Message>,
 }
 
 struct State {
@@ -36,7 +36,7 @@ struct State {
 
 impl Default for Shared {
     fn default() -> Self {
-        let (requests, taken) = mpsc::channel(REQUESTS);
+        let (messages, taken) = mpsc::channel(MESSAGES);
         let state = State {
             last_id: 0,
             waiting: HashMap::new(),
@@ -46,7 +46,7 @@ impl Default for Shared {
             closed: None,
             taken: Some(taken),
         };
-        Self { state: Mutex::new(state), changed: watch::Sender::new(0), requests }
+        Self { state: Mutex::new(state), changed: watch::Sender::new(0), messages }
     }
 }
 
@@ -91,7 +91,7 @@ impl Shared {
         self.state.lock().frames.iter().cloned().collect()
     }
 
-    pub(super) fn take_requests(&self) -> Option<mpsc::Receiver<Message>> {
+    pub(super) fn take_messages(&self) -> Option<mpsc::Receiver<Message>> {
         self.state.lock().taken.take()
     }
 
@@ -124,9 +124,11 @@ impl Shared {
         let method = frame["method"].as_str().unwrap_or("").to_owned();
         let message = Message { id, method, data: frame["data"].clone() };
         if is("request") {
-            let _ = self.requests.try_send(message.clone());
+            let _ = self.messages.try_send(message.clone());
             push(&mut state.requests, message);
         } else if is("notification") {
+            let message = Message { id: None, ..message };
+            let _ = self.messages.try_send(message.clone());
             push(&mut state.notifications, message);
         }
     }

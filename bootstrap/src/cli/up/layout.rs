@@ -49,7 +49,7 @@ impl Planned {
 
     /// The address for people and clients.
     pub fn url(&self) -> String {
-        self.config.http.public_url()
+        self.config.public_url()
     }
 
     /// The address at which it answers on this machine, whatever clients call it.

@@ -114,11 +114,15 @@ export class Call extends Emitter<{ changed: [] }> {
 
   /** Enters the room with the preview's tracks. Fails as Room.join does. */
   async start(): Promise<void> {
-    // The browser may ask the user for the devices while the mesh is asked for a place.
-    const opening = this.media.open();
-    await this.room.join();
+    const joining = this.room.join();
+    // What is published before the room stands is sent as soon as it does. So the browser may ask the user for the
+    // devices while the mesh is asked for a place, and whoever waits sees themselves.
+    await Promise.all([joining, this.#publishPreview()]);
     setTimeout(() => (this.#settled = true), 1500);
-    await opening;
+  }
+
+  async #publishPreview(): Promise<void> {
+    await this.media.open();
     if (this.room.state === 'closed') return this.media.close();
     const { camera, microphone } = this.media;
     for (const { error } of [microphone, camera]) if (error) this.toast(error.message, true);
@@ -283,6 +287,8 @@ export class Call extends Emitter<{ changed: [] }> {
 
   /** Shows a short message. */
   toast(text: string, bad = false): void {
+    // Camera and microphone often fail for the same reason.
+    if (this.toasts.some((toast) => toast.text === text)) return;
     const id = this.#nextToast++;
     // No more than can be read.
     this.toasts = [...this.toasts.slice(-2), { id, text, bad }];
@@ -309,6 +315,7 @@ export class Call extends Emitter<{ changed: [] }> {
   #settled = false;
 
   async #publish(which: 'camera' | 'microphone'): Promise<void> {
+    if (this.room.publication(which)) return;
     const { deviceId } = this.media[which];
     const track = this.media.take(which);
     const { codec, simulcast } = this.params;
@@ -318,7 +325,7 @@ export class Call extends Emitter<{ changed: [] }> {
       this.media[which].error = undefined;
     } catch (error) {
       if (error instanceof MediaError) this.media[which].error = error;
-      this.#complain(error);
+      if (this.room.state !== 'closed') this.#complain(error);
     }
     this.changed();
   }

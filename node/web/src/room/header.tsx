@@ -128,7 +128,7 @@ export function ConnectionBanner({ call }: { call: Call }) {
         {attempt > 1 && ` · attempt ${attempt}`}
         {details.reason && <span class="banner-reason">{details.reason}</span>}
       </p>
-      <button type="button" class="button" onClick={() => room.retryNow()}>
+      <button type="button" class="button compact" onClick={() => room.retryNow()}>
         Try now
       </button>
     </div>

@@ -33,8 +33,10 @@ export interface ArrangeOptions {
 }
 
 /** Pictures are cut to something between a portrait and a wide one, rather than leave the stage empty. */
-const NARROWEST = 3 / 4;
+const PORTRAIT = 3 / 4;
 const WIDEST = 16 / 9;
+/** On a wide stage there is no need to cut a camera's picture to a portrait. */
+const NARROWEST_WHEN_WIDE = 1.15;
 /** Below this width nobody can be recognised: then the stage scrolls. */
 const SMALLEST = 150;
 
@@ -52,10 +54,11 @@ export function arrange({ count, width, height, gap = 10, main, own }: ArrangeOp
 
 /** All the same size, as large as they can be. */
 function grid(count: number, width: number, height: number, gap: number): { rects: Rect[]; height: number } {
+  const narrowest = width > height ? NARROWEST_WHEN_WIDE : PORTRAIT;
   let best = { columns: 1, width: 0, height: 0, area: -1 };
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
-    const size = fit((width - gap * (columns - 1)) / columns, (height - gap * (rows - 1)) / rows);
+    const size = fit((width - gap * (columns - 1)) / columns, (height - gap * (rows - 1)) / rows, narrowest);
     const area = size.width * size.height;
     if (area > best.area) best = { columns, ...size, area };
   }
@@ -86,10 +89,10 @@ function grid(count: number, width: number, height: number, gap: number): { rect
 }
 
 /** The largest picture of an allowed shape within a place. */
-function fit(width: number, height: number): { width: number; height: number } {
+function fit(width: number, height: number, narrowest: number): { width: number; height: number } {
   if (width <= 0 || height <= 0) return { width: 0, height: 0 };
   if (width / height > WIDEST) return { width: height * WIDEST, height };
-  if (width / height < NARROWEST) return { width, height: width / NARROWEST };
+  if (width / height < narrowest) return { width, height: width / narrowest };
   return { width, height };
 }
 
@@ -100,7 +103,9 @@ function spotlight(count: number, width: number, height: number, gap: number, ma
   const rects: Rect[] = [];
   let total = height;
   if (wide) {
-    const strip = Math.max(SMALLEST, Math.min(260, width * 0.2));
+    // As large as looks good, but all of them in sight where that is possible.
+    const fitting = ((height - (others - 1) * gap) / others) * WIDEST;
+    const strip = Math.max(SMALLEST, Math.min(260, width * 0.2, fitting));
     const tile = strip / WIDEST;
     const columnHeight = others * tile + (others - 1) * gap;
     const top = Math.max(0, (height - columnHeight) / 2);
@@ -142,9 +147,9 @@ function duo(width: number, height: number, gap: number, own: number): Arrangeme
   const small = Math.min(130, width * 0.3);
   const corner = {
     x: width - small - gap,
-    y: height - small / NARROWEST - gap,
+    y: height - small / PORTRAIT - gap,
     width: small,
-    height: small / NARROWEST,
+    height: small / PORTRAIT,
   };
   const whole = { x: 0, y: 0, width, height };
   return { rects: own === 0 ? [corner, whole] : [whole, corner], height, floating: own };

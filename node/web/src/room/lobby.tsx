@@ -24,7 +24,8 @@ export function Lobby({
   const joinButton = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     void media.open();
-    (name ? joinButton : nameInput).current?.focus();
+    // On a phone the focus would bring up the keyboard over half of the form.
+    if (matchMedia('(hover: hover)').matches) (name ? joinButton : nameInput).current?.focus();
   }, []);
   const submit = (event: Event) => {
     event.preventDefault();

@@ -36,7 +36,7 @@ const known: [pattern: RegExp, explanation: Explanation][] = [
 export function explain(reason: string): Explanation {
   const found = known.find(([pattern]) => pattern.test(reason))?.[1];
   if (found) return found;
-  if (/could not be reached|did not answer|code 1006/.test(reason)) {
+  if (/could not be reached|did not answer/.test(reason)) {
     return {
       title: 'No node could be reached',
       text: 'Check your network. If it works, the mesh may be down, or the room may ask for a token that the link lacks.',

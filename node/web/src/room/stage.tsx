@@ -1,5 +1,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { Icon } from '../ui/icons.js';
 import type { Call, Tile } from './call.js';
+import { copyLink } from './header.js';
 import { arrange } from './layout.js';
 import { StatsCard } from './stats-card.js';
 import { TileView } from './tile.js';
@@ -53,6 +55,7 @@ export function Stage({ call }: { call: Call }) {
                 rect={rect}
                 main={index === main && tiles.length > 1}
                 floating={index === floating}
+                alone={tiles.length === 1}
                 stage={stage}
                 showStats={showStats}
                 statsOpen={tile.key === statsKey}
@@ -71,7 +74,13 @@ export function Stage({ call }: { call: Call }) {
         )}
       </div>
       {tiles.length === 1 && call.room.state === 'connected' && (
-        <p class="stage-alone">You are the only one here. Copy the link to invite others.</p>
+        <div class="stage-alone">
+          <p>You are the only one here.</p>
+          <button type="button" class="button compact" onClick={() => void copyLink(call)}>
+            <Icon name="link" />
+            Copy the link
+          </button>
+        </div>
       )}
     </div>
   );

@@ -5,10 +5,8 @@ import { useInterval } from '../ui/hooks.js';
 import { Icon } from '../ui/icons.js';
 import type { Tile } from './call.js';
 import type { Rect } from './layout.js';
-import { place } from './tile.js';
 
 const WIDTH = 250;
-const HEIGHT = 290;
 
 /** What is known of the way one tile's sound and picture come, measured every second. */
 export function StatsCard({
@@ -26,11 +24,14 @@ export function StatsCard({
   const video = useStats(tile.video);
   const audio = useStats(tile.audio);
   useEffect(() => {
+    const card = element.current;
+    if (!card) return;
     const width = Math.min(WIDTH, stage.width);
     // Above the tile's label, but never beside the stage.
     const x = Math.max(0, Math.min(rect.x + rect.width - width, stage.width - width));
-    const y = Math.max(0, rect.y + rect.height - HEIGHT - 44);
-    place(element.current, { x, y, width, height: HEIGHT });
+    const y = Math.max(0, rect.y + rect.height - card.offsetHeight - 44);
+    card.style.width = `${width}px`;
+    card.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
   });
   useEffect(() => element.current?.focus(), []);
   return (

@@ -73,6 +73,8 @@ interface TileProps {
   rect: Rect;
   main: boolean;
   floating: boolean;
+  /** Whether it is the only one, and there is nothing to choose. */
+  alone: boolean;
   /** What scrolls, so that a tile can tell whether it is in sight. */
   stage: HTMLElement | null;
   showStats: (tile: Tile, open: boolean) => void;
@@ -80,7 +82,7 @@ interface TileProps {
 }
 
 /** One picture of the stage, with name, sound and connection. */
-export function TileView({ call, tile, rect, main, floating, stage, showStats, statsOpen }: TileProps) {
+export function TileView({ call, tile, rect, main, floating, alone, stage, showStats, statsOpen }: TileProps) {
   const element = useRef<HTMLElement>(null);
   const { name, mine, video, audio, peerId, source } = tile;
   useEvents(video as Subscription | undefined, 'changed');
@@ -104,6 +106,8 @@ export function TileView({ call, tile, rect, main, floating, stage, showStats, s
       ref={element}
       class={classes.filter(Boolean).join(' ')}
       aria-label={label}
+      // A tap gives a tile the focus, which shows its tools: fingers do not hover.
+      tabIndex={-1}
       data-testid="tile"
       data-peer={peerId}
       data-source={source}
@@ -115,11 +119,20 @@ export function TileView({ call, tile, rect, main, floating, stage, showStats, s
     >
       <Avatar name={name} id={peerId} />
       {track && <Video track={track} mirrored={mine && camera} name={label} />}
-      <div class="tile-tools">
-        <button type="button" class="tile-tool" aria-label={pinLabel} title={pinLabel} onClick={() => call.pin(tile.key)}>
-          <Icon name={main ? 'unpin' : 'pin'} />
-        </button>
-      </div>
+      {!alone && (
+        <div class="tile-tools">
+          <button
+            type="button"
+            class="tile-tool"
+            data-testid="pin"
+            aria-label={pinLabel}
+            title={pinLabel}
+            onClick={() => call.pin(tile.key)}
+          >
+            <Icon name={main ? 'unpin' : 'pin'} />
+          </button>
+        </div>
+      )}
       <div class="tile-label">
         {camera && silent && (
           <span class="tile-muted" role="img" aria-label="Muted" title="Muted">
@@ -127,7 +140,7 @@ export function TileView({ call, tile, rect, main, floating, stage, showStats, s
           </span>
         )}
         {!camera && <Icon name="screen" />}
-        <span class="tile-name">{label}</span>
+        <span class="tile-name">{mine && camera ? 'You' : label}</span>
         <button
           type="button"
           class="tile-quality"

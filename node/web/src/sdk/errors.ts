@@ -41,7 +41,8 @@ export class ConnectionLost extends Error {
 
   /** Made by the SDK. */
   constructor(code: number, reason: string, what = 'the connection closed') {
-    super(reason || `${what} (code ${code})`);
+    // 1005 and 1006 are the browser's ways to say that nobody gave a code.
+    super(reason || (code === 1005 || code === 1006 ? what : `${what} (code ${code})`));
     this.name = 'ConnectionLost';
     this.code = code;
     this.reason = reason;

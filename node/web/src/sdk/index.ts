@@ -3,6 +3,9 @@
  *
  * @packageDocumentation
  */
+// Without it the declarations lack a type that protocol.ts names.
+import '../mediasoup.js';
+
 export type { BackoffOptions } from './backoff.js';
 export type { VideoCodec, VideoEncoding } from './codecs.js';
 export type { RetryOptions } from './connector.js';

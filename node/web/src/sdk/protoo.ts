@@ -122,7 +122,7 @@ export class Protoo {
       };
       socket.onclose = (event: { code: number; reason: string }) => {
         clearTimeout(timer);
-        reject(new ConnectionLost(event.code, event.reason, 'the node could not be reached, or refused'));
+        reject(new ConnectionLost(event.code, event.reason, 'the node could not be reached, or refused the connection'));
       };
     });
   }

@@ -179,6 +179,10 @@ export class Room extends Emitter<RoomEvents> {
 
   /** Publishes any track. While not connected it is remembered and published on connection. */
   async publish(options: PublishOptions): Promise<Publication> {
+    if (this.#state === 'closed') {
+      if (options.owned) options.track.stop();
+      throw new RoomClosed('the room is closed');
+    }
     const publication = new Publication(options);
     this.#publications.add(publication);
     publication.on('changed', () => this.emit('publicationChanged', publication));

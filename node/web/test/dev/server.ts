@@ -14,19 +14,20 @@ const types: Record<string, string> = {
 const csp =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob: mediastream:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'";
 const api = new FakeApi();
+const dist = 'target/dev/dist';
 
 createServer((request, response) => {
   const url = new URL(request.url ?? '/', 'http://x');
   response.setHeader('content-security-policy', csp);
   if (url.pathname.startsWith('/v1/')) return api.serve(request, response, url);
   if (url.pathname === '/fake') {
-    const page = readFileSync('dist/index.html', 'utf8')
+    const page = readFileSync(`${dist}/index.html`, 'utf8')
       .replace('<html', '<html data-fake="1"')
       .replace('./room.js', './dev/fake-room.js');
     return response.setHeader('content-type', types['.html']!).end(page);
   }
   const path = url.pathname === '/' ? '/index.html' : url.pathname === '/console' ? '/console.html' : url.pathname;
-  const file = path.startsWith('/dev/') ? join('target', normalize(path)) : join('dist', normalize(path));
+  const file = path.startsWith('/dev/') ? join('target', normalize(path)) : join(dist, normalize(path));
   if (!existsSync(file)) return response.writeHead(404).end('not found');
   response.setHeader('content-type', types[extname(file)] ?? 'application/octet-stream');
   createReadStream(file).pipe(response);

@@ -14,21 +14,24 @@ const args = [
   '--autoplay-policy=no-user-gesture-required',
   '--allow-loopback-in-peer-connection',
 ];
+const denying = await chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  args: ['--no-sandbox', '--use-fake-device-for-media-stream', '--deny-permission-prompts'],
+});
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args });
 const sizes = { desk: { width: 1280, height: 800 }, phone: { width: 390, height: 844 }, narrow: { width: 360, height: 640 } };
 
-async function shot(name, path, { size = ['desk', 'phone'], act, wait = 2600, context = {} } = {}) {
+async function shot(name, path, { size = ['desk', 'phone'], act, wait = 2600, use = browser } = {}) {
   for (const which of size) {
     const file = `${name}-${which}`;
     if (!pattern.test(file)) continue;
     const mobile = which !== 'desk';
-    const made = await browser.newContext({
+    const made = await use.newContext({
       viewport: sizes[which],
       hasTouch: mobile,
       isMobile: mobile,
       deviceScaleFactor: mobile ? 2 : 1,
-      permissions: ['camera', 'microphone', 'clipboard-write'],
-      ...context,
+      permissions: use === browser ? ['camera', 'microphone', 'clipboard-write'] : [],
     });
     const page = await made.newPage();
     page.on('console', (message) => {
@@ -46,7 +49,8 @@ async function shot(name, path, { size = ['desk', 'phone'], act, wait = 2600, co
 const tap = (id) => (page) => page.getByTestId(id).first().click().then(() => page.waitForTimeout(500));
 const all = ['desk', 'phone', 'narrow'];
 await shot('form', '/fake', { size: all });
-await shot('form-denied', '/fake?room=standup', { context: { permissions: [] } });
+await shot('form-denied', '/fake?room=standup', { use: denying });
+await shot('room-denied', '/fake?room=standup&name=Ann&bots=2', { use: denying });
 await shot('room-1', '/fake?room=standup&name=Ann');
 await shot('room-2', '/fake?room=standup&name=Ann&bots=1', { size: all });
 await shot('room-5', '/fake?room=standup&name=Ann&bots=4', { size: all });
@@ -70,3 +74,4 @@ await shot('room-waiting', '/fake?room=standup&name=Ann&refuse=mesh+full&code=10
 await shot('console', '/console', { size: all });
 await shot('console-room', '/console#room=all-hands', { wait: 3000 });
 await browser.close();
+await denying.close();

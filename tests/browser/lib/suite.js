@@ -1,0 +1,30 @@
+// What each test has in common: a mesh of its own that is stopped whatever happens, and an end.
+import { test } from 'node:test';
+import { Mesh } from './mesh.js';
+
+/** How long a test may take, a mesh's start included. */
+const LIMIT = 120_000;
+
+/**
+ * A test on a mesh of its own.
+ *
+ * @param options as Mesh.start takes them
+ * @param body gets the test's context and the mesh
+ */
+export function onMesh(name, options, body) {
+  test(name, { timeout: LIMIT }, async (t) => {
+    const mesh = await Mesh.start(options);
+    let failed = true;
+    t.after(async () => {
+      if (failed) t.diagnostic(`the nodes logged:\n${mesh.logs()}`);
+      await mesh.stop({ keep: failed });
+    });
+    await body(t, mesh);
+    failed = false;
+  });
+}
+
+/** A part of a test that can fail by itself without keeping the next parts from running. */
+export function part(t, name, body) {
+  return t.test(name, { timeout: 60_000 }, body);
+}
