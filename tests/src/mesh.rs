@@ -110,8 +110,9 @@ impl MeshBuilder {
 pub struct Mesh {
     builder: MeshBuilder,
     authority: Authority,
-    folder: TempDir,
+    // Before the folder, which has their logs: fields are dropped in this order.
     nodes: Vec<NodeProcess>,
+    folder: TempDir,
     made: usize,
 }
 

@@ -343,6 +343,40 @@ impl Peer {
         self.command(Command::SendData { stream, text: text.to_owned() }).await
     }
 
+    /// Waits until the data consumer of another peer's data channel is there: what is sent before that is lost.
+    ///
+    /// # Errors
+    /// When it does not come in time.
+    pub async fn expect_data_consumer(
+        &self,
+        peer: &str,
+        label: &str,
+        deadline: Duration,
+    ) -> anyhow::Result<ReceivedData> {
+        let what = format!("{} gets a data consumer of {peer}'s {label}", self.id);
+        wait::until(&what, deadline, async || {
+            let stats = self.stats.lock();
+            let mut all = stats.received_data.values();
+            let fits = |one: &&ReceivedData| one.peer.as_deref() == Some(peer) && one.label == label && !one.closed;
+            all.find(fits).cloned().with_context(|| format!("{:?}", stats.received_data))
+        })
+        .await
+    }
+
+    /// Waits until a message came on another peer's data channel.
+    ///
+    /// # Errors
+    /// When it does not come in time.
+    pub async fn expect_message(&self, peer: &str, label: &str, text: &str, deadline: Duration) -> anyhow::Result<()> {
+        let what = format!("{} gets {text:?} on {peer}'s {label}", self.id);
+        wait::until(&what, deadline, async || {
+            let one = self.expect_data_consumer(peer, label, deadline).await?;
+            ensure!(one.last.iter().any(|message| message == text.as_bytes()), "{one:?}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits until the consumer of another peer's track is there.
     ///
     /// # Errors

@@ -22,13 +22,11 @@ fn two_peers_of_one_node_hear_see_and_message_each_other() {
             bob.expect_packets("alice", kind, 20, SOON).await?;
         }
         alice.produce_data(1, "chat").await?;
+        bob.expect_data_consumer("alice", "chat", SOON).await?;
         alice.send_data(1, "hello").await?;
-        skein_tests::wait::until("the message", SOON, async || {
-            let data = bob.stats().received_data;
-            let chat = data.values().find(|one| one.label == "chat");
-            anyhow::ensure!(chat.is_some_and(|chat| chat.last == [b"hello".to_vec()]), "{data:?}");
-            Ok(())
-        })
-        .await
+        bob.expect_message("alice", "chat", "hello", SOON).await?;
+        alice.leave().await;
+        bob.leave().await;
+        mesh.is_empty(SOON).await
     });
 }

@@ -32,18 +32,16 @@ struct Target {
     next: Instant,
     /// How the last dial failed.
     problem: String,
-    /// It is this very process.
-    own: bool,
 }
 
 impl Target {
     fn new(now: Instant) -> Self {
-        Self { dialling: None, failures: 0, ended: now, next: now, problem: String::new(), own: false }
+        Self { dialling: None, failures: 0, ended: now, next: now, problem: String::new() }
     }
 
     /// Whether it says anything that is still of use.
     fn is_worth_keeping(&self, now: Instant) -> bool {
-        self.dialling.is_some() || self.own || now.duration_since(self.ended) < limits::LOGGED_FOR
+        self.dialling.is_some() || now.duration_since(self.ended) < limits::LOGGED_FOR
     }
 
     /// Counts a dial that ended; whether it reached someone does not matter until the connection has lasted.
@@ -84,6 +82,9 @@ impl Shared {
     ) -> Result<watch::Receiver<Option<Outcome>>, MeshError> {
         let now = Instant::now();
         let unreachable = |problem: &str| MeshError::Unreachable { addr, problem: problem.to_owned() };
+        if addr == self.addr {
+            return Err(unreachable("it is this node"));
+        }
         let mut targets = self.dialer.targets.lock();
         if targets.len() >= limits::DIAL_TARGETS && !targets.contains_key(&addr) {
             targets.retain(|_, target| target.is_worth_keeping(now));
@@ -94,9 +95,6 @@ impl Shared {
         let target = targets.entry(addr).or_insert_with(|| Target::new(now));
         if let Some(dialling) = &target.dialling {
             return Ok(dialling.clone());
-        }
-        if target.own || addr == self.addr {
-            return Err(unreachable("it is this node"));
         }
         if now < target.next {
             return Err(unreachable(&target.problem));
@@ -132,7 +130,9 @@ impl Shared {
             let mut targets = self.dialer.targets.lock();
             if let Some(target) = targets.get_mut(&addr) {
                 target.end(Instant::now(), problem.clone());
-                target.own = matches!(&outcome, Err(NoLink::Refused(refused)) if refused.why == Refusal::Own);
+                if matches!(&outcome, Err(NoLink::Refused(refused)) if refused.why == Refusal::Own) {
+                    target.next = Instant::now() + limits::OWN_AGAIN;
+                }
             }
         }
         match outcome {

@@ -92,6 +92,11 @@ pub(super) const HEARTBEAT_WINDOW: usize = 100;
 /// Silence of this many usual intervals is death.
 pub(super) const PHI: f64 = 10.0;
 
+/// How long the failure detector must take a node for dead before it counts. It measures time between heartbeats, which
+/// in a small mesh come several times in a round: a process that gets no processor for half a second looks dead to it,
+/// and is back in the next round.
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
+
 /// How long the dead are remembered, by gossip and by those who heard them leave. Long enough that nobody who was
 /// away for a moment brings them back, and short enough that names and addresses may be used again.
 pub(super) const DEAD_MEMORY: Duration = Duration::from_secs(300);
@@ -110,6 +115,13 @@ pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 
 /// Longest wait after an address could not be reached.
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// An address that led back to this very process is dialled again after this long: it may be one that leads to
+/// several nodes.
+pub(super) const OWN_AGAIN: Duration = Duration::from_secs(60);
+
+/// Addresses of connected nodes that are remembered; when there are more, all that no connection is from are forgotten.
+pub(super) const ADDRESSES: usize = 8192;
 
 /// Addresses whose failures are remembered.
 pub(super) const DIAL_TARGETS: usize = 4096;

@@ -129,24 +129,31 @@ struct Entry {
     version: u64,
     /// None where the name is not a node's.
     heard: Option<Heard>,
+    /// Since when the failure detector takes it for dead.
+    silent_since: Option<Instant>,
 }
 
 impl Book {
-    /// Everything that live nodes say, and the last that could be read where something cannot. `bad` hears of each
-    /// value that cannot, once.
+    /// Everything that live nodes say, or said until less than [`limits::SILENCE`] ago, and the last that could be read
+    /// where something cannot. `bad` hears of each value that cannot, once.
     fn read(
         &mut self,
         live: &BTreeMap<ChitchatId, Gossiped>,
         now: Instant,
         mut bad: impl FnMut(&ChitchatId, &str),
     ) -> Vec<Heard> {
-        self.entries.retain(|id, _| live.contains_key(id));
+        self.entries.retain(|id, entry| {
+            entry.silent_since = (!live.contains_key(id)).then(|| entry.silent_since.unwrap_or(now));
+            entry.silent_since.is_none_or(|since| now.duration_since(since) < limits::SILENCE)
+        });
         for (id, gossiped) in live {
             let version = gossiped.max_version();
             let entry = match self.entries.entry(id.clone()) {
                 hash_map::Entry::Occupied(entry) if entry.get().version == version => continue,
                 hash_map::Entry::Occupied(entry) => entry.into_mut(),
-                hash_map::Entry::Vacant(entry) => entry.insert(Entry { version, heard: heard(id, now) }),
+                hash_map::Entry::Vacant(entry) => {
+                    entry.insert(Entry { version, heard: heard(id, now), silent_since: None })
+                }
             };
             entry.version = version;
             match &mut entry.heard {
@@ -227,6 +234,20 @@ mod tests {
 
         gossiped.set(LOAD, r#"{"free":[8],"total":[9],"peers":1,"rooms":2}"#);
         assert_eq!(read(&gossiped).0.load.free, [8]);
+    }
+
+    #[test]
+    fn silence_counts_when_it_lasts() {
+        let id = ChitchatId::new("n1", 1, ([127, 0, 0, 1], 1).into());
+        let live = BTreeMap::from([(id, Gossiped::for_test())]);
+        let nobody = BTreeMap::new();
+        let (mut book, start) = (Book::default(), Instant::now());
+        let mut count = |live: &BTreeMap<_, _>, at| book.read(live, at, |_, _| {}).len();
+        assert_eq!(count(&live, start), 1);
+        assert_eq!(count(&nobody, start), 1);
+        assert_eq!(count(&live, start + limits::SILENCE), 1, "it was back in time");
+        assert_eq!(count(&nobody, start + limits::SILENCE), 1);
+        assert_eq!(count(&nobody, start + limits::SILENCE * 2), 0);
     }
 
     #[test]

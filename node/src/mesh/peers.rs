@@ -81,7 +81,7 @@ impl Peers {
             {
                 superseded.push(peer.links.remove(worst));
             }
-            known.addresses.insert(link.remote, link.node.clone());
+            known.locate(&link.node, link.remote);
         }
         for kept in superseded {
             kept.link.connection.close(code::REPLACED, b"replaced by a newer connection");
@@ -143,7 +143,7 @@ impl Peers {
         if known.nodes.get(node).is_some_and(|peer| peer.generation() == Some(generation))
             && known.addresses.get(&addr) != Some(node)
         {
-            known.addresses.insert(addr, node.clone());
+            known.locate(node, addr);
         }
     }
 
@@ -173,6 +173,18 @@ impl Peers {
         for link in unused {
             link.connection.close(code::REPLACED, b"another connection is used");
         }
+    }
+}
+
+impl Known {
+    fn locate(&mut self, node: &NodeId, addr: SocketAddr) {
+        if self.addresses.len() >= limits::ADDRESSES {
+            let nodes = &self.nodes;
+            self.addresses.retain(|addr, node| {
+                nodes.get(node).is_some_and(|peer| peer.links.iter().any(|kept| kept.link.remote == *addr))
+            });
+        }
+        self.addresses.insert(addr, node.clone());
     }
 }
 

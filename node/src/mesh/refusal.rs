@@ -50,8 +50,6 @@ pub(super) enum Refusal {
     Own,
     /// Another process has the name of the node that was dialled.
     Taken,
-    /// Too many at once.
-    Crowded,
     /// A reason that this version does not know.
     Other,
 }
@@ -60,7 +58,7 @@ pub(super) enum Refusal {
 const FIRST_CODE: u32 = 16;
 
 impl Refusal {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 12] = [
         Self::Authority,
         Self::Expired,
         Self::Tls,
@@ -72,7 +70,6 @@ impl Refusal {
         Self::Older,
         Self::Own,
         Self::Taken,
-        Self::Crowded,
         Self::Other,
     ];
 
@@ -112,7 +109,6 @@ impl Refusal {
             Self::Older => "a later process of the same node is in the mesh, or it said that it leaves",
             Self::Own => "it is the same process",
             Self::Taken => "another process uses the same node name",
-            Self::Crowded => "too many are connecting at once",
             Self::Other => "for a reason that this version does not know",
         }
     }
@@ -143,11 +139,9 @@ impl Refused {
     pub(super) fn from_error(error: &ConnectionError) -> Option<Self> {
         match error {
             ConnectionError::TransportError(error) => Refusal::from_alert(error.code.into()).map(Self::by_us),
+            // Not among them: CONNECTION_REFUSED, with which a node that is crowded or stops sends newcomers away.
             ConnectionError::ConnectionClosed(close) => {
-                let code: u64 = close.error_code.into();
-                // CONNECTION_REFUSED (RFC 9000, section 20.1).
-                let why = if code == 2 { Some(Refusal::Crowded) } else { Refusal::from_alert(code) };
-                why.map(|why| Self { why, by_peer: true })
+                Refusal::from_alert(close.error_code.into()).map(|why| Self { why, by_peer: true })
             }
             ConnectionError::ApplicationClosed(close) => {
                 Refusal::from_code(close.error_code).map(|why| Self { why, by_peer: true })

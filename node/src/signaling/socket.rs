@@ -127,7 +127,7 @@ async fn place(edge: &Signaling, client: &Client) -> Result<MeshStream, End> {
     for _ in 0..PLACEMENTS {
         let Admitted { session, host } = admit::admit(&edge.mesh, &wish).await.map_err(|error| {
             edge.counters.refused.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(room = %client.room, peer = %client.peer, %error, "a join is refused");
+            tracing::debug!(room = %client.room, peer = %client.peer, %error, "a join is refused");
             match error {
                 AdmitError::Refused(refusal) => close(TRY_AGAIN, refusal.to_string()),
                 AdmitError::Unreachable(_) => close(INTERNAL, error.to_string()),
@@ -211,7 +211,12 @@ async fn down(
         let message = tokio::select! {
             frame = receiver.recv::<SessionFrame>() => match frame {
                 Ok(Some(SessionFrame::Text(text))) => Message::Text(text.into()),
-                Ok(Some(SessionFrame::Close { code, reason })) => return close(code, reason),
+                Ok(Some(SessionFrame::Close { code, reason })) => {
+                    if code == POLICY {
+                        edge.counters.floods.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return close(code, reason);
+                }
                 Ok(None) => return close(RESTART, "the host ended the session"),
                 Err(error) => return close(RESTART, format!("the host is gone: {error}")),
             },

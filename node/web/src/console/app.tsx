@@ -136,7 +136,7 @@ function Total({
 function Waiting({ store }: { store: Store }) {
   const offline = store.feed === 'offline';
   return (
-    <main class="alone" role="status">
+    <main class="alone" aria-live="polite">
       {offline ? <Icon name="warning" /> : <span class="spinner" aria-hidden="true" />}
       <h1>{offline ? 'The node does not answer' : 'Looking at the mesh …'}</h1>
       {offline && <p class="dim">{store.problem}. It is asked again every two seconds.</p>}

@@ -87,7 +87,7 @@ function Card({
       </p>
       <p class="card-address">
         <a href={`${node.url.replace(/\/$/, '')}/console`} class="mono">
-          {node.url}
+          {node.url.replace(/^https?:\/\//, '')}
         </a>
         <span class="dim">{node.version}</span>
       </p>

@@ -1,6 +1,7 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { MeshStatus, NodeStatus, RoomDetail } from '../protocol.js';
 import { count } from '../ui/format.js';
+import { drawings } from '../ui/icons.js';
 import { arc, curve, links, load, loadClass, ring, segments, type Point } from './shape.js';
 
 /** The nodes as a drawing, with the pipes of the chosen room between them. */
@@ -15,7 +16,7 @@ export function MeshPicture({
   chosen: string | undefined;
   choose: (node: string | undefined) => void;
 }) {
-  const frame = useRef<HTMLElement>(null);
+  const frame = useRef<HTMLDivElement>(null);
   const [size, setSize] = useState({ width: 0, height: 0 });
   useLayoutEffect(() => {
     const element = frame.current;
@@ -26,14 +27,15 @@ export function MeshPicture({
     measure();
     return () => observer.disconnect();
   }, []);
-  const { points, radius } = ring(mesh.nodes.length, size.width, size.height);
+  const { points, radius, height } = ring(mesh.nodes.length, size.width, size.height);
   const places = new Map(mesh.nodes.map((node, index) => [node.id, points[index] ?? { x: 0, y: 0 }]));
   return (
-    <figure class="picture" ref={frame}>
-      <svg
+    <figure class="picture">
+      <div class="picture-frame" ref={frame}>
+        <svg
         width={size.width}
-        height={size.height}
-        viewBox={`0 0 ${size.width} ${size.height}`}
+        height={height}
+        viewBox={`0 0 ${size.width} ${height}`}
         role="group"
         aria-label={`${count(mesh.nodes.length, 'node')}${detail ? `, and the pipes of room ${detail.id}` : ''}`}
         data-testid="picture"
@@ -58,11 +60,12 @@ export function MeshPicture({
           />
         ))}
       </svg>
+      </div>
       <figcaption>
         <span class="key key-low">in use</span>
         <span class="key key-high">from 70 %</span>
         <span class="key key-full">from 90 %</span>
-        {detail && <span class="key key-pipe">pipes, with their number</span>}
+        {detail && <span class="key key-pipe">producers piped</span>}
       </figcaption>
     </figure>
   );
@@ -129,7 +132,9 @@ function NodeMark({
   const hosted = detail?.peers.filter(({ host }) => host === node.id).length ?? 0;
   const home = detail?.home === node.id;
   const aside = detail !== undefined && hosted === 0 && !home && !detail.hosts.includes(node.id);
-  const signs = [node.id === mesh.leader ? '♛ leader' : '', home ? '⌂ home' : ''].filter(Boolean).join('  ');
+  const signs: ['crown' | 'home', string][] = [];
+  if (node.id === mesh.leader) signs.push(['crown', 'leader']);
+  if (home) signs.push(['home', 'home']);
   const width = Math.max(4, radius * 0.17);
   const classes = ['node', `node-${node.state}`, aside ? 'aside' : '', chosen ? 'chosen' : ''];
   const label = `${node.id}, ${node.state}, ${Math.round(share * 100)} % in use, ${count(node.peers, 'peer')}`;
@@ -177,16 +182,21 @@ function NodeMark({
           {node.state === 'alive' ? [node.region, node.zone.replace(node.region, '')].filter(Boolean).join('·') : node.state}
         </text>
       )}
-      {signs && (
-        <text class="node-sign" x={at.x} y={at.y - radius - width - 6}>
-          {signs}
-        </text>
-      )}
+      {signs.map(([icon, text], index) => (
+        <g
+          key={icon}
+          class="node-sign"
+          transform={`translate(${at.x + (index - (signs.length - 1) / 2) * 66} ${at.y - radius - width - 6})`}
+        >
+          <path d={drawings[icon]} transform="translate(-30 -12.5) scale(0.62)" />
+          <text x="7">{text}</text>
+        </g>
+      ))}
     </g>
   );
 }
 
 /** The ends of a name tell it apart more often than its middle. */
 function shortened(name: string): string {
-  return name.length > 18 ? `${name.slice(0, 9)}…${name.slice(-8)}` : name;
+  return name.length > 15 ? `${name.slice(0, 6)}…${name.slice(-7)}` : name;
 }

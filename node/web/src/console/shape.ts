@@ -11,48 +11,59 @@ export interface Ring {
   points: Point[];
   /** A node's radius. */
   radius: number;
+  /** How high all of it is: more than there is, where there are many. */
+  height: number;
 }
 
 /** The room that names below and signs above a node need. */
 const BELOW = 50;
 const ABOVE = 34;
+/** The width of a name. */
+const NAME = 112;
 
-/** Puts nodes on an oval, or in rows when there are too many for one. */
+/** Puts nodes on an oval, or in rows when their names would run into each other there. */
 export function ring(count: number, width: number, height: number): Ring {
-  if (count === 0 || width <= 0 || height <= 0) return { points: [], radius: 0 };
+  if (count === 0 || width <= 0 || height <= 0) return { points: [], radius: 0, height };
   const middle = { x: width / 2, y: (height - BELOW + ABOVE) / 2 };
-  const largest = Math.min(46, width / 7, height / 5);
-  if (count === 1) return { points: [middle], radius: Math.min(60, largest * 1.3) };
-  const horizontal = width / 2 - largest - 34;
+  const largest = Math.min(46, width / 9, height / 6);
+  if (count === 1) return { points: [middle], radius: Math.min(60, largest * 1.3), height };
+  const horizontal = width / 2 - Math.max(largest, NAME / 2) - 8;
   const vertical = (height - ABOVE - BELOW) / 2 - largest;
   const points = Array.from({ length: count }, (_, index) => {
     // Two lie side by side; from three on the first is on top.
     const angle = (index / count) * 2 * Math.PI - (count === 2 ? Math.PI : Math.PI / 2);
     return { x: middle.x + Math.cos(angle) * horizontal, y: middle.y + Math.sin(angle) * vertical };
   });
-  // A third of the way to the nearest neighbour leaves a third for the links between them.
-  const radius = Math.min(largest, nearest(points) / 3);
-  if (radius >= 20) return { points, radius };
-  const columns = Math.max(1, Math.round(Math.sqrt((count * width) / height)));
-  const rows = Math.ceil(count / columns);
-  const cell = { x: width / columns, y: height / rows };
+  if (!crowded(points, largest)) return { points, radius: largest, height };
+  const rows = Math.ceil(count / Math.max(2, Math.floor(width / (NAME + 12))));
+  const columns = Math.ceil(count / rows);
+  const radius = Math.min(30, largest);
+  const cell = { x: width / columns, y: Math.max((height - ABOVE) / rows, 2 * radius + ABOVE + BELOW) };
   return {
-    points: Array.from({ length: count }, (_, index) => ({
-      x: ((index % columns) + 0.5) * cell.x,
-      y: (Math.floor(index / columns) + 0.42) * cell.y,
-    })),
-    radius: Math.max(8, Math.min(cell.x, cell.y) * 0.22),
+    points: Array.from({ length: count }, (_, index) => {
+      const row = Math.floor(index / columns);
+      const inRow = row === rows - 1 ? count - row * columns : columns;
+      return {
+        x: width / 2 + ((index % columns) - (inRow - 1) / 2) * cell.x,
+        y: ABOVE + radius + row * cell.y + (cell.y - 2 * radius - ABOVE - BELOW) / 2,
+      };
+    }),
+    radius,
+    height: Math.max(height, ABOVE + rows * cell.y),
   };
 }
 
-function nearest(points: readonly Point[]): number {
-  let distance = Infinity;
-  points.forEach((point, index) => {
-    for (const other of points.slice(index + 1)) {
-      distance = Math.min(distance, Math.hypot(point.x - other.x, point.y - other.y));
-    }
-  });
-  return distance;
+/** Whether any two nodes, with their names, get in each other's way. */
+function crowded(points: readonly Point[], radius: number): boolean {
+  const name = BELOW - 6;
+  return points.some((one, index) =>
+    points.slice(index + 1).some((other) => {
+      const [x, y] = [Math.abs(one.x - other.x), Math.abs(one.y - other.y)];
+      const names = x < NAME && y < name;
+      const nameAndNode = x < NAME / 2 + radius && y < 2 * radius + name;
+      return names || nameAndNode;
+    }),
+  );
 }
 
 /** A piece of a circle's line, from one share of the way round to another, 0 to 1, clockwise from the top. */

@@ -37,6 +37,16 @@ export class FakeApi {
   readonly #streams = new Set<ServerResponse>();
 
   constructor() {
+    if (process.env['EMPTY']) {
+      this.rooms.length = 0;
+      this.nodes.length = 1;
+      Object.assign(this.nodes[0]!, { peers: 0, rooms: 0, region: 'local', zone: '' });
+    }
+    if (process.env['STATES']) {
+      const states = ['alive', 'suspect', 'draining', 'starting', 'alive', 'alive', 'alive', 'alive'] as const;
+      this.nodes.splice(1);
+      states.forEach((state, i) => this.nodes.push(node(`i-0f8e7d6c5b4a39${i}`, 'us-east-1', [500 - i * 70, 30], { state, role: 'node', peers: i * 9 })));
+    }
     setInterval(() => this.#drift(), 1000).unref();
   }
 

@@ -38,7 +38,7 @@ async function shot(name, path, { size = ['desk', 'phone'], act, wait = 2600, us
       if (['error', 'warning'].includes(message.type())) console.log(`${file}: ${message.text()}`);
     });
     page.on('pageerror', (error) => console.log(`${file}: ${error}`));
-    await page.goto(base + path);
+    await page.goto(path.startsWith('http') ? path : base + path);
     await page.waitForTimeout(wait);
     if (act) await act(page);
     await page.screenshot({ path: `${out}/${file}.png` });
@@ -73,5 +73,29 @@ await shot('room-full', '/fake?room=standup&name=Ann&refuse=room+full');
 await shot('room-waiting', '/fake?room=standup&name=Ann&refuse=mesh+full&code=1013', { wait: 2500 });
 await shot('console', '/console', { size: all });
 await shot('console-room', '/console#room=all-hands', { wait: 3000 });
+// Against servers of their own: TOKEN=secret PORT=8766, EMPTY=1 PORT=8767, STATES=1 NO_EVENTS=1 PORT=8768.
+const others = base.replace(/:\d+$/, '');
+await shot('console-locked', `${others}:8766/console`);
+await shot('console-unlocked', `${others}:8766/console`, {
+  act: async (page) => {
+    await page.getByTestId('operator-token').fill('wrong');
+    await page.getByTestId('operator-unlock').click();
+    await page.getByText('does not accept').waitFor();
+    await page.getByTestId('operator-token').fill('secret');
+    await page.getByTestId('operator-unlock').click();
+    await page.getByTestId('node').first().waitFor();
+    await page.waitForTimeout(700);
+  },
+});
+await shot('console-empty', `${others}:8767/console`);
+await shot('console-states', `${others}:8768/console`);
+await shot('console-node', '/console', { act: (page) => page.getByTestId('node').nth(1).click().then(() => page.waitForTimeout(400)) });
+await shot('console-offline', '/console', {
+  act: async (page) => {
+    await page.route('**/v1/**', (route) => route.abort());
+    await page.evaluate(() => location.reload).catch(() => {});
+    await page.waitForTimeout(7000);
+  },
+});
 await browser.close();
 await denying.close();
