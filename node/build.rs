@@ -15,7 +15,9 @@ fn main() -> io::Result<()> {
     if dist.join("index.html").exists() {
         return copy(dist, &out);
     }
-    println!("cargo::warning=node/web is not built: the node serves no pages (run `npm ci && npm run build` in node/web)");
+    println!(
+        "cargo::warning=node/web is not built: the node serves no pages (run `npm ci && npm run build` in node/web)"
+    );
     let page = "<!doctype html><title>Skein</title><p>This node was built without its pages: \
                 run <code>npm ci && npm run build</code> in node/web and build it again.";
     fs::write(out.join("index.html"), page)?;

@@ -176,8 +176,13 @@ mod tests {
     #[test]
     fn beyond_loopback_a_node_wants_keys() {
         names(&["http.listen=0.0.0.0:4440"], "auth.client_key");
-        names(&["http.listen=0.0.0.0:4440", "auth.client_key=0123456789abcdef0123456789abcdef"], "auth.operator_token");
-        assert!(load(&["http.listen=0.0.0.0:4440", "insecure=true", "mesh.advertise=127.0.0.1:4440"]).is_ok());
+        names(
+            &["http.listen=0.0.0.0:4440", "auth.client_key=0123456789abcdef0123456789abcdef"],
+            "auth.operator_token",
+        );
+        assert!(
+            load(&["http.listen=0.0.0.0:4440", "insecure=true", "mesh.advertise=127.0.0.1:4440"]).is_ok()
+        );
     }
 
     #[test]
@@ -185,7 +190,10 @@ mod tests {
         assert_eq!(load(&[]).expect("loads").public_url(), "http://127.0.0.1:4440");
         let all = ["http.listen=[::]:80", "insecure=true", "mesh.advertise=192.0.2.1:4440"];
         assert_eq!(load(&all).expect("loads").public_url(), "http://192.0.2.1:80");
-        assert_eq!(load(&["http.url=https://n1.example/"]).expect("loads").public_url(), "https://n1.example");
+        assert_eq!(
+            load(&["http.url=https://n1.example/"]).expect("loads").public_url(),
+            "https://n1.example"
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! for, and [`node_name`], which only that node has and which its hello must match.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
 };
 use skein_proto::ids::NodeId;
 use std::fs;
@@ -112,9 +112,22 @@ impl Authority {
 /// When the folder cannot be written to.
 pub fn write_secret(path: &Path, text: &str) -> Result<(), IdentityError> {
     let error = |source| IdentityError::File { path: path.display().to_string(), source };
-    let draft = path.with_extension("new");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(error)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let draft = path.with_file_name(name);
+    // A draft that was left behind keeps the mode that it has.
+    if let Err(problem) = fs::remove_file(&draft)
+        && problem.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error(problem));
+    }
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(error)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(error)?;
     fs::rename(&draft, path).map_err(error)
 }

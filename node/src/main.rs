@@ -55,7 +55,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         println!("the configuration of {} is fine", config.node.id);
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(serve(&config))
 }
 

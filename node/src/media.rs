@@ -62,7 +62,9 @@ pub enum MediaError {
 }
 
 /// Runs a request to a worker with a deadline.
-async fn bounded<T, E: std::fmt::Display>(request: impl Future<Output = Result<T, E>>) -> Result<T, MediaError> {
+async fn bounded<T, E: std::fmt::Display>(
+    request: impl Future<Output = Result<T, E>>,
+) -> Result<T, MediaError> {
     match tokio::time::timeout(WORKER_DEADLINE, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(MediaError::Refused(error.to_string())),

@@ -38,7 +38,7 @@ pub enum NodeError {
     #[error(transparent)]
     Media(#[from] MediaError),
     /// The mesh.
-    #[error("mesh: {0}")]
+    #[error(transparent)]
     Mesh(#[from] MeshError),
     /// The key that client tokens are checked with.
     #[error("auth.client_key: {0}")]
@@ -85,7 +85,9 @@ impl Node {
     /// Names what does not start and why.
     pub async fn start(config: &Config) -> Result<Self, NodeError> {
         let listener = listen(config.http.listen)?;
-        let addr = listener.local_addr().map_err(|problem| NodeError::Listen { addr: config.http.listen, problem })?;
+        let addr = listener
+            .local_addr()
+            .map_err(|problem| NodeError::Listen { addr: config.http.listen, problem })?;
         let verifier = config.auth.client_key.as_deref().map(Verifier::new).transpose()?;
         let tls = server_tls(config).await?;
         let (workers, deaths) = Workers::start(&config.media).await?;
@@ -109,7 +111,8 @@ impl Node {
             mesh: mesh.clone(),
             workers,
             linger: Duration::from_secs_f64(config.media.pipe_linger_s),
-            requests_per_second: NonZeroU32::new(config.signaling.requests_per_second).unwrap_or(NonZeroU32::MIN),
+            requests_per_second: NonZeroU32::new(config.signaling.requests_per_second)
+                .unwrap_or(NonZeroU32::MIN),
             tasks: tasks.clone(),
             cancel: cancel.clone(),
         }));
@@ -274,7 +277,9 @@ async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream
     let reply = match call {
         Call::Admit(admit) => homes.admit(admit).await,
         Call::Reserve(reserve) => match rooms.context().workers.get(reserve.worker) {
-            Some(worker) if worker.reserve(reserve.session, reserve.streams, Instant::now()) => Reply::Reserved,
+            Some(worker) if worker.reserve(reserve.session, reserve.streams, Instant::now()) => {
+                Reply::Reserved
+            }
             Some(_) => Reply::Full,
             None => Reply::Failed(format!("worker {}: there is none", reserve.worker)),
         },

@@ -52,7 +52,8 @@ pub fn shortlist<R: Rng>(
     entry_first: bool,
     rng: &mut R,
 ) -> Vec<WorkerAddress> {
-    let node_in_room = |node: &NodeId| candidates.iter().any(|other| other.at.node == *node && in_room(&other.at));
+    let node_in_room =
+        |node: &NodeId| candidates.iter().any(|other| other.at.node == *node && in_room(&other.at));
     let mut ranked: Vec<_> = candidates
         .iter()
         .map(|candidate| {
@@ -90,8 +91,15 @@ mod tests {
         Join { entry: entry.parse().expect("a name"), publishes: true, producers: 2 }
     }
 
-    fn first(candidates: &[Candidate], room: &[(&str, u16)], entry: &str, entry_first: bool, seed: u64) -> String {
-        let in_room = |at: &WorkerAddress| room.iter().any(|(n, w)| at.node.as_str() == *n && at.worker == *w);
+    fn first(
+        candidates: &[Candidate],
+        room: &[(&str, u16)],
+        entry: &str,
+        entry_first: bool,
+        seed: u64,
+    ) -> String {
+        let in_room =
+            |at: &WorkerAddress| room.iter().any(|(n, w)| at.node.as_str() == *n && at.worker == *w);
         let mut rng = StdRng::seed_from_u64(seed);
         let join = join(entry);
         shortlist(candidates, &in_room, &join, &|_| cost(&join, 1), entry_first, &mut rng)[0].to_string()

@@ -6,17 +6,15 @@
 mod consume;
 mod request;
 
-use crate::media::{
-    Consumer, Counted, DataConsumer, DataProducer, MediaEvent, Producer, WebRtcTransport,
-};
+use crate::media::{Consumer, Counted, DataConsumer, DataProducer, MediaEvent, Producer, WebRtcTransport};
 use crate::mesh::{MeshError, MeshReceiver, MeshSender, MeshStream};
 use crate::room::data::DataLease;
 use crate::room::host::RoomEvent;
 use crate::room::pipes::Lease;
 use crate::room::{HostRoom, Rooms};
 use consume::Arrivals;
-use request::Failure;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use request::Failure;
 use skein_proto::ids::{
     ConsumerId, DataConsumerId, DataProducerId, NodeId, ProducerId, TransportId, WorkerAddress,
 };
@@ -258,12 +256,16 @@ impl Session {
     async fn hear_client(&mut self, text: &str) -> Result<(), End> {
         let frame = ClientFrame::parse(text);
         // Answers to our own requests are as many as those, and bounded by them.
-        if !matches!(frame, Ok(ClientFrame::Success { .. } | ClientFrame::Failure { .. })) && self.rate.check().is_err() {
+        if !matches!(frame, Ok(ClientFrame::Success { .. } | ClientFrame::Failure { .. }))
+            && self.rate.check().is_err()
+        {
             return Err(close(CLOSE_POLICY, "too many requests a second"));
         }
         let frame = match frame {
             Ok(frame) => frame,
-            Err(error) => return self.send(signaling::failure(error.id.unwrap_or(0), 400, &error.reason)).await,
+            Err(error) => {
+                return self.send(signaling::failure(error.id.unwrap_or(0), 400, &error.reason)).await;
+            }
         };
         match frame {
             ClientFrame::Request { id, method, data } => {

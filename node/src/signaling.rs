@@ -101,7 +101,12 @@ fn refuse(status: StatusCode, reason: String) -> Response {
 
 impl Signaling {
     /// Answers a WebSocket upgrade: 400 names what is missing or malformed, 401 says nothing.
-    pub fn upgrade(self: Arc<Self>, upgrade: WebSocketUpgrade, headers: &HeaderMap, query: &Query) -> Response {
+    pub fn upgrade(
+        self: Arc<Self>,
+        upgrade: WebSocketUpgrade,
+        headers: &HeaderMap,
+        query: &Query,
+    ) -> Response {
         let room = match parse::<RoomId>("roomId", query.room_id.as_deref()) {
             Ok(room) => room,
             Err(reason) => return self.malformed(reason),
@@ -119,17 +124,22 @@ impl Signaling {
             }
         };
         if self.counts.sockets.load(Ordering::Relaxed) >= self.limits.max_sockets {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the node holds as many clients as it may".to_owned());
+            return refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the node holds as many clients as it may".to_owned(),
+            );
         }
         let client = Client { room, peer, role, skein: query.skein.as_deref() == Some("1") };
         let edge = Arc::clone(&self);
-        upgrade.protocols([SUBPROTOCOL]).max_message_size(HARD_FRAME_BYTES).max_frame_size(HARD_FRAME_BYTES).on_upgrade(
-            move |socket| async move {
+        upgrade
+            .protocols([SUBPROTOCOL])
+            .max_message_size(HARD_FRAME_BYTES)
+            .max_frame_size(HARD_FRAME_BYTES)
+            .on_upgrade(move |socket| async move {
                 let tasks = edge.tasks.clone();
                 // A task of the node's own, so that its shutdown waits for it.
                 let _ = tasks.spawn(socket::serve(edge, client, socket)).await;
-            },
-        )
+            })
     }
 
     fn malformed(&self, reason: String) -> Response {

@@ -54,7 +54,9 @@ mod as_json {
         Json::new(value).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 
-    pub fn deserialize<'de, T: for<'a> Deserialize<'a>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    pub fn deserialize<'de, T: for<'a> Deserialize<'a>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
         Json::deserialize(deserializer)?.read().map_err(serde::de::Error::custom)
     }
 }

@@ -92,7 +92,9 @@ pub fn module() -> String {
         operator::Change,
         operator::ApiError,
     );
-    out.push_str("/** Every method a client may call: its body and its answer. */\nexport interface ClientMethods {\n");
+    out.push_str(
+        "/** Every method a client may call: its body and its answer. */\nexport interface ClientMethods {\n",
+    );
     for method in signaling::CLIENT_METHODS {
         let _ = writeln!(
             out,

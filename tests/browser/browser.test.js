@@ -2,5 +2,11 @@
 import { after } from 'node:test';
 import { closeBrowsers } from './lib/chromium.js';
 import './cases/one-host.js';
+import './cases/two-hosts.js';
+import './cases/small-nodes.js';
+import './cases/three-nodes.js';
+import './cases/page.js';
+import './cases/data.js';
+import './cases/console.js';
 
 after(closeBrowsers);

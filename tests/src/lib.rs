@@ -23,3 +23,4 @@ pub use mesh::{Mesh, MeshBuilder};
 pub use peer::{Peer, PeerOptions};
 pub use protoo::Protoo;
 pub use run::run;
+pub use wait::SOON;

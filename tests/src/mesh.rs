@@ -13,7 +13,7 @@ mod process;
 
 pub use binary::node_binary;
 pub use ports::{Ports, reserve};
-pub use process::{Exit, NodeProcess};
+pub use process::{Exit, NodeProcess, run_node};
 
 use crate::operator::{Operator, install_crypto};
 use crate::wait;
@@ -206,7 +206,8 @@ impl Mesh {
             tries += 1;
             let ports = reserve()?;
             let settings = self.settings(index, &id, &seeds, &ports)?;
-            let mut node = NodeProcess::start(&id, self.folder.path(), ports, settings, self.operator_token(index))?;
+            let mut node =
+                NodeProcess::start(&id, self.folder.path(), ports, settings, self.operator_token(index))?;
             match node.answers().await {
                 Ok(()) => break node,
                 Err(error) if tries < PORT_TRIES && node.log().contains("in use") => {
@@ -285,7 +286,10 @@ impl Mesh {
                 let status = node.operator().mesh().await?;
                 let seen: Vec<_> = status.nodes.iter().map(|node| node.id.clone()).collect();
                 ensure!(seen == expected, "{} sees {seen:?} and not {expected:?}", node.id());
-                let odd = status.nodes.iter().find(|node| node.state != NodeState::Alive || node.total_streams == 0);
+                let odd = status
+                    .nodes
+                    .iter()
+                    .find(|node| node.state != NodeState::Alive || node.total_streams == 0);
                 ensure!(odd.is_none(), "{} sees {odd:?}", node.id());
                 let ready = node.operator().get("/readyz").await?;
                 ensure!(ready.status == 200, "{}: {ready:?}", node.id());

@@ -187,7 +187,10 @@ impl Operator {
 
 fn parse_event(block: &str) -> Option<anyhow::Result<(String, Event)>> {
     let field = |name: &str| {
-        block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|text| text.trim().to_owned())
+        block
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(|text| text.trim().to_owned())
     };
     let data = field("data")?;
     let event = serde_json::from_str(&data).with_context(|| format!("an event that cannot be read: {data}"));

@@ -77,7 +77,13 @@ pub struct PeerOptions {
 impl PeerOptions {
     /// A peer that receives and sends nothing.
     pub fn new(room: &str, peer: &str) -> Self {
-        Self { connect: ConnectOptions::new(room, peer), audio: false, video: None, receive: true, data: false }
+        Self {
+            connect: ConnectOptions::new(room, peer),
+            audio: false,
+            video: None,
+            receive: true,
+            data: false,
+        }
     }
 
     /// With a microphone.
@@ -146,12 +152,18 @@ impl Peer {
     pub async fn join(url: &str, options: PeerOptions) -> anyhow::Result<Self> {
         let id = options.connect.peer.clone().unwrap_or_default();
         let opening = Instant::now();
-        let protoo = Protoo::connect(url, &options.connect).await.with_context(|| format!("{id} cannot connect"))?;
+        let protoo =
+            Protoo::connect(url, &options.connect).await.with_context(|| format!("{id} cannot connect"))?;
         let peer = Self::set_up(id.clone(), opening, protoo, &options).await;
         peer.with_context(|| format!("{id} cannot join"))
     }
 
-    async fn set_up(id: String, opened: Instant, protoo: Protoo, options: &PeerOptions) -> anyhow::Result<Self> {
+    async fn set_up(
+        id: String,
+        opened: Instant,
+        protoo: Protoo,
+        options: &PeerOptions,
+    ) -> anyhow::Result<Self> {
         let messages = protoo.take_messages().context("the connection is new")?;
         let router = protoo.request("getRouterRtpCapabilities", json!({})).await?;
         let capabilities = Capabilities::from_router(&router)?;
@@ -267,7 +279,8 @@ impl Peer {
     /// # Errors
     /// When the node refuses it.
     pub async fn produce_video(&self, video: Video) -> anyhow::Result<String> {
-        let source = Source::video(Kind::Video.mid(), self.capabilities.payload_type(MediaKind::Video)?, video);
+        let source =
+            Source::video(Kind::Video.mid(), self.capabilities.payload_type(MediaKind::Video)?, video);
         self.produce(Kind::Video, source).await
     }
 
@@ -357,7 +370,8 @@ impl Peer {
         wait::until(&what, deadline, async || {
             let stats = self.stats.lock();
             let mut all = stats.received_data.values();
-            let fits = |one: &&ReceivedData| one.peer.as_deref() == Some(peer) && one.label == label && !one.closed;
+            let fits =
+                |one: &&ReceivedData| one.peer.as_deref() == Some(peer) && one.label == label && !one.closed;
             all.find(fits).cloned().with_context(|| format!("{:?}", stats.received_data))
         })
         .await
@@ -367,7 +381,13 @@ impl Peer {
     ///
     /// # Errors
     /// When it does not come in time.
-    pub async fn expect_message(&self, peer: &str, label: &str, text: &str, deadline: Duration) -> anyhow::Result<()> {
+    pub async fn expect_message(
+        &self,
+        peer: &str,
+        label: &str,
+        text: &str,
+        deadline: Duration,
+    ) -> anyhow::Result<()> {
         let what = format!("{} gets {text:?} on {peer}'s {label}", self.id);
         wait::until(&what, deadline, async || {
             let one = self.expect_data_consumer(peer, label, deadline).await?;
@@ -381,7 +401,12 @@ impl Peer {
     ///
     /// # Errors
     /// When it does not come in time.
-    pub async fn expect_consumer(&self, peer: &str, kind: Kind, deadline: Duration) -> anyhow::Result<Received> {
+    pub async fn expect_consumer(
+        &self,
+        peer: &str,
+        kind: Kind,
+        deadline: Duration,
+    ) -> anyhow::Result<Received> {
         let what = format!("{} gets a consumer of {peer}'s {}", self.id, kind.as_str());
         wait::until(&what, deadline, async || {
             self.received(peer, kind).filter(|one| !one.closed).with_context(|| self.told())
@@ -404,7 +429,11 @@ impl Peer {
         let what = format!("{} receives {peer}'s {}", self.id, kind.as_str());
         wait::until(&what, deadline, async || {
             let one = self.received(peer, kind).with_context(|| self.told())?;
-            ensure!(one.packets >= before + more, "{} packets more and not {more}: {one:?}", one.packets - before);
+            ensure!(
+                one.packets >= before + more,
+                "{} packets more and not {more}: {one:?}",
+                one.packets - before
+            );
             Ok(one)
         })
         .await
@@ -418,7 +447,13 @@ impl Peer {
         let before = self.received(peer, kind).map_or(0, |one| one.packets);
         tokio::time::sleep(time).await;
         let after = self.received(peer, kind).map_or(0, |one| one.packets);
-        ensure!(after == before, "{} received {} packets of {peer}'s {}", self.id, after - before, kind.as_str());
+        ensure!(
+            after == before,
+            "{} received {} packets of {peer}'s {}",
+            self.id,
+            after - before,
+            kind.as_str()
+        );
         Ok(())
     }
 

@@ -161,7 +161,8 @@ impl Protoo {
             Ok(Ok((socket, _))) => socket,
             Ok(Err(tungstenite::Error::Http(response))) => {
                 let status = response.status().as_u16();
-                let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+                let body =
+                    response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
                 return Err(ConnectError::Refused { status, body });
             }
             Ok(Err(error)) => return Err(failed(&error)),
@@ -211,7 +212,8 @@ impl Protoo {
 
     /// Rejects a request of the node's.
     pub async fn reject(&self, id: u64, reason: &str) {
-        let frame = json!({ "response": true, "id": id, "ok": false, "errorCode": 403, "errorReason": reason });
+        let frame =
+            json!({ "response": true, "id": id, "ok": false, "errorCode": 403, "errorReason": reason });
         self.send_text(frame.to_string()).await;
     }
 
@@ -322,7 +324,10 @@ impl Protoo {
         };
         self.expect(deadline, look).await.with_context(|| {
             let of_it: Vec<_> = self.notifications().into_iter().filter(|n| n.method == method).collect();
-            format!("no {method} that fits within {deadline:?}, only {of_it:?}; closed: {:?}", self.is_closed())
+            format!(
+                "no {method} that fits within {deadline:?}, only {of_it:?}; closed: {:?}",
+                self.is_closed()
+            )
         })
     }
 
@@ -357,11 +362,15 @@ impl Protoo {
             all.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok()).find(|frame| fits(frame))
         };
         let found = self.expect(deadline, look).await;
-        found.with_context(|| format!("no frame for {what} within {deadline:?}; closed: {:?}", self.is_closed()))
+        found.with_context(|| {
+            format!("no frame for {what} within {deadline:?}; closed: {:?}", self.is_closed())
+        })
     }
 }
 
 fn percent_encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

@@ -48,6 +48,9 @@ pub fn run<F: Future<Output = anyhow::Result<()>>>(seconds: u64, test: F) {
 /// Where in the tests the error was made, if the system was asked to remember (RUST_BACKTRACE).
 fn places(error: &anyhow::Error) -> String {
     let trace = error.backtrace().to_string();
-    let own = trace.lines().map(str::trim).filter(|line| line.starts_with("at ./tests/") || line.starts_with("at tests/"));
+    let own = trace
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("at ./tests/") || line.starts_with("at tests/"));
     own.take(3).map(|line| format!("\n    {line}")).collect()
 }

@@ -3,6 +3,9 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How long things may take that take milliseconds on an idle machine: tests share theirs with builds.
+pub const SOON: Duration = Duration::from_secs(10);
+
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(50);
 

@@ -27,11 +27,10 @@ impl Down {
             let running = state.running();
             if !running.is_empty() {
                 stopped = true;
-                let count = running.len();
+                let nodes = super::count(running.len() as u64, "node");
                 for node in stop_all(running).await {
                     eprintln!("{} did not stop by itself and was killed", node.id);
                 }
-                let nodes = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
                 eprintln!("stopped the mesh {} at port {}: {nodes}", state.mesh, state.base_port);
             }
             MeshState::remove(&folder);

@@ -110,6 +110,11 @@ fn table(header: impl Into<Row>) -> Table {
     table
 }
 
+/// `1 node`, `3 nodes`.
+fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// An error and its causes, on one line.
 pub fn one_line(error: &anyhow::Error) -> String {
     // Some errors repeat their cause in their own text.

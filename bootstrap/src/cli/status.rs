@@ -115,12 +115,12 @@ fn summary(status: &MeshStatus) -> String {
         status.leader.as_ref().map_or_else(|| "no leader".to_owned(), |leader| format!("leader {leader}"));
     let total = |of: fn(&NodeStatus) -> u32| status.nodes.iter().map(of).map(u64::from).sum::<u64>();
     format!(
-        "mesh {}, as {} sees it: {} nodes, {leader}, {} rooms, {} peers, {} of {} streams free",
+        "mesh {}, as {} sees it: {}, {leader}, {}, {}, {} of {} streams free",
         status.mesh,
         status.node,
-        status.nodes.len(),
-        status.rooms,
-        total(|node| node.peers),
+        super::count(status.nodes.len() as u64, "node"),
+        super::count(status.rooms.into(), "room"),
+        super::count(total(|node| node.peers), "peer"),
         total(|node| node.free_streams),
         total(|node| node.total_streams),
     )

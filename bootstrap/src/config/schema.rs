@@ -264,9 +264,25 @@ impl Default for Signaling {
 pub struct Auth {
     /// What client tokens are signed with: a shared secret of at least 32 bytes (HS256), or an Ed25519 public key in
     /// PEM (EdDSA). With it every client needs a token.
+    #[serde(deserialize_with = "secret")]
     pub client_key: Option<String>,
     /// What operators send as bearer token; at least 16 bytes. With it the operator API needs it.
+    #[serde(deserialize_with = "secret")]
     pub operator_token: Option<String>,
+}
+
+/// A secret may be all digits; given by `--set` or in the environment it then looks like a number.
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Text(String),
+        Number(u64),
+    }
+    Ok(Some(match Given::deserialize(deserializer)? {
+        Given::Text(text) => text,
+        Given::Number(number) => number.to_string(),
+    }))
 }
 
 // By hand, so that no secret reaches a log.
@@ -320,7 +336,10 @@ impl Config {
         }
         let advertised = self.mesh.advertised();
         if advertised.ip().is_unspecified() || advertised.port() == 0 {
-            return Err(wrong("mesh.advertise", format!("nodes cannot dial {advertised}; set one that they can")));
+            return Err(wrong(
+                "mesh.advertise",
+                format!("nodes cannot dial {advertised}; set one that they can"),
+            ));
         }
         if let Some(url) = &self.http.url
             && !(url.starts_with("http://") || url.starts_with("https://"))
@@ -387,7 +406,10 @@ impl Config {
             return Err(wrong("signaling.ping_interval_s", "is not between 0.1 and 60"));
         }
         if !(signaling.ping_interval_s..=120.0).contains(&signaling.ping_timeout_s) {
-            return Err(wrong("signaling.ping_timeout_s", "is not between signaling.ping_interval_s and 120"));
+            return Err(wrong(
+                "signaling.ping_timeout_s",
+                "is not between signaling.ping_interval_s and 120",
+            ));
         }
         if signaling.max_sockets == 0 {
             return Err(wrong("signaling.max_sockets", "is 0"));
@@ -412,6 +434,12 @@ impl Config {
         } else {
             return Ok(());
         };
-        Err(wrong(missing, format!("is missing, and http.listen = {} is beyond loopback; set it, or insecure = true", self.http.listen)))
+        Err(wrong(
+            missing,
+            format!(
+                "is missing, and http.listen = {} is beyond loopback; set it, or insecure = true",
+                self.http.listen
+            ),
+        ))
     }
 }

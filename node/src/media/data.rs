@@ -40,7 +40,8 @@ impl DataTap {
     /// # Errors
     /// When there is no such data producer.
     pub async fn new(router: &Router, producer: &DataProducerId) -> Result<Self, MediaError> {
-        let transport = bounded(router.router.create_direct_transport(DirectTransportOptions::default())).await?;
+        let transport =
+            bounded(router.router.create_direct_transport(DirectTransportOptions::default())).await?;
         let options = DataConsumerOptions::new_direct(id("dataProducerId", &producer.0)?, None);
         let consumer = bounded(transport.consume_data(options)).await?;
         let (sender, messages) = mpsc::channel(QUEUE);
@@ -82,7 +83,8 @@ impl DataInlet {
     /// # Errors
     /// When the worker is gone.
     pub async fn new(router: &Router, label: &str, protocol: &str) -> Result<Self, MediaError> {
-        let transport = bounded(router.router.create_direct_transport(DirectTransportOptions::default())).await?;
+        let transport =
+            bounded(router.router.create_direct_transport(DirectTransportOptions::default())).await?;
         let mut options = DataProducerOptions::new_direct();
         options.label = label.to_owned();
         options.protocol = protocol.to_owned();
@@ -107,9 +109,7 @@ impl DataInlet {
             mediasoup::data_producer::DataProducer::Direct(producer) => {
                 producer.send(message, None, None, None).map_err(|e| MediaError::Refused(e.to_string()))
             }
-            _ => {
-                Err(MediaError::Refused("the data producer is not a direct one".to_owned()))
-            }
+            _ => Err(MediaError::Refused("the data producer is not a direct one".to_owned())),
         }
     }
 }

@@ -37,7 +37,8 @@ impl PipeTransport {
     /// When mediasoup's address is not one.
     pub fn end(&self) -> Result<PipeEnd, MediaError> {
         let tuple = self.transport.tuple();
-        let ip = tuple.local_address().parse().map_err(|e| MediaError::Refused(format!("pipe address: {e}")))?;
+        let ip =
+            tuple.local_address().parse().map_err(|e| MediaError::Refused(format!("pipe address: {e}")))?;
         let srtp = match self.transport.srtp_parameters() {
             Some(parameters) => Some(Json::new(&parameters).map_err(|e| MediaError::Refused(e.to_string()))?),
             None => None,

@@ -36,7 +36,11 @@ pub(super) fn kind(kind: MediaKind) -> Kind {
 }
 
 impl WebRtcTransport {
-    pub(super) async fn create(router: &Router, options: &TransportOptions, events: Events) -> Result<Self, MediaError> {
+    pub(super) async fn create(
+        router: &Router,
+        options: &TransportOptions,
+        events: Events,
+    ) -> Result<Self, MediaError> {
         let worker = &router.worker;
         let mut all = WebRtcTransportOptions::new_with_server(worker.server.clone());
         all.enable_udp = !options.force_tcp;
@@ -188,10 +192,15 @@ impl WebRtcTransport {
         parameters: &signaling::SctpStreamParameters,
     ) -> Result<DataConsumer, MediaError> {
         let producer = id("dataProducerId", &producer.0)?;
-        let parameters: SctpStreamParameters = parse("sctpStreamParameters", with_order(parameters.0.clone()))?;
+        let parameters: SctpStreamParameters =
+            parse("sctpStreamParameters", with_order(parameters.0.clone()))?;
         let options = match (parameters.max_packet_life_time, parameters.max_retransmits) {
-            (Some(life_time), _) => DataConsumerOptions::new_sctp_unordered_with_life_time(producer, life_time),
-            (_, Some(retransmits)) => DataConsumerOptions::new_sctp_unordered_with_retransmits(producer, retransmits),
+            (Some(life_time), _) => {
+                DataConsumerOptions::new_sctp_unordered_with_life_time(producer, life_time)
+            }
+            (_, Some(retransmits)) => {
+                DataConsumerOptions::new_sctp_unordered_with_retransmits(producer, retransmits)
+            }
             _ => DataConsumerOptions::new_sctp_ordered(producer),
         };
         let consumer = bounded(self.transport.consume_data(options)).await?;

@@ -125,7 +125,8 @@ impl Worker {
         let mut worker_settings = WorkerSettings::default();
         worker_settings.log_level = WorkerLogLevel::Error;
         worker_settings.log_tags = Vec::new();
-        let worker = bounded(manager.create_worker(worker_settings)).await.map_err(|e| start(e.to_string()))?;
+        let worker =
+            bounded(manager.create_worker(worker_settings)).await.map_err(|e| start(e.to_string()))?;
         worker
             .on_dead(move |_| {
                 let _ = died.try_send(index);
@@ -133,7 +134,9 @@ impl Worker {
             .detach();
         let port = match settings.port {
             0 => None,
-            first => Some(first.checked_add(index).ok_or_else(|| start("its port is past 65535".to_owned()))?),
+            first => {
+                Some(first.checked_add(index).ok_or_else(|| start("its port is past 65535".to_owned()))?)
+            }
         };
         let mut infos = Vec::new();
         for address in &settings.listen {
@@ -144,7 +147,7 @@ impl Worker {
         let infos = WebRtcServerListenInfos::try_from(infos).map_err(|e| start(e.to_string()))?;
         let server = bounded(worker.create_webrtc_server(WebRtcServerOptions::new(infos)))
             .await
-            .map_err(|e| start(format!("media.port {}: {e}", port.unwrap_or(0))))?;
+            .map_err(|e| start(format!("media.port {}, media.listen: {e}", port.unwrap_or(0))))?;
         let port = match port {
             Some(port) => port,
             None => {

@@ -9,18 +9,20 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MeshError {
     /// A certificate or key file cannot be read, or is not what it should be.
-    #[error("{}: {problem}", path.display())]
+    #[error("{key}: {}: {problem}", path.display())]
     File {
+        /// The configuration's key that names it.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong.
         problem: String,
     },
     /// Certificate, key and authority do not make a TLS configuration.
-    #[error("TLS: {0}")]
+    #[error("mesh.key, mesh.cert, mesh.ca: {0}")]
     Tls(String),
     /// The UDP address cannot be had.
-    #[error("cannot listen on {addr}: {problem}")]
+    #[error("mesh.listen: {addr}: {problem}")]
     Listen {
         /// The address.
         addr: SocketAddr,

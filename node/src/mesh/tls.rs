@@ -29,16 +29,16 @@ impl Identity {
     /// Reads authority, certificate and key from the files that the configuration names, and checks that they belong
     /// together and to the node.
     pub(super) fn read(config: &Mesh, node: &NodeId) -> Result<Self, MeshError> {
-        let authority = certificates(&config.ca)?;
-        let chain = certificates(&config.cert)?;
-        let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| file(&config.key, e))?;
+        let authority = certificates("mesh.ca", &config.ca)?;
+        let chain = certificates("mesh.cert", &config.cert)?;
+        let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| file("mesh.key", &config.key, e))?;
         if !chain.first().is_some_and(|own| is_for(own, &config.name, node)) {
             let problem = format!("the certificate is not for the node {node} of the mesh {}", config.name);
-            return Err(file(&config.cert, problem));
+            return Err(file("mesh.cert", &config.cert, problem));
         }
         let mut roots = RootCertStore::empty();
         for certificate in authority {
-            roots.add(certificate).map_err(|e| file(&config.ca, e))?;
+            roots.add(certificate).map_err(|e| file("mesh.ca", &config.ca, e))?;
         }
         Self::build(Arc::new(roots), chain, key)
     }
@@ -99,16 +99,16 @@ fn transport() -> TransportConfig {
     transport
 }
 
-fn file(path: &Path, problem: impl std::fmt::Display) -> MeshError {
-    MeshError::File { path: path.to_owned(), problem: problem.to_string() }
+fn file(key: &'static str, path: &Path, problem: impl std::fmt::Display) -> MeshError {
+    MeshError::File { key, path: path.to_owned(), problem: problem.to_string() }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, MeshError> {
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, MeshError> {
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| file(path, e))?;
+        .map_err(|e| file(key, path, e))?;
     if certificates.is_empty() {
-        return Err(file(path, "has no certificate"));
+        return Err(file(key, path, "has no certificate"));
     }
     Ok(certificates)
 }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_in_files_name_the_file() {
+    fn mistakes_in_files_name_the_key_and_the_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let config = config(folder.path());
         let node: NodeId = "n1".parse().expect("a name");
@@ -155,23 +155,23 @@ mod tests {
             Err(error) => error.to_string(),
             Ok(_) => "none".to_owned(),
         };
-        assert!(problem(&config).contains("ca.pem"), "{}", problem(&config));
+        assert!(problem(&config).starts_with("mesh.ca: "), "{}", problem(&config));
 
         let authority = Authority::generate("dev").expect("an authority");
         let write = |path: &Path, text: &str| std::fs::write(path, text).expect("writes");
         write(&config.ca, authority.certificate_pem());
         write(&config.cert, "nothing");
-        assert!(problem(&config).contains("cert.pem"), "{}", problem(&config));
+        assert!(problem(&config).starts_with("mesh.cert: "), "{}", problem(&config));
 
         let other = authority.issue("dev", &"n2".parse().expect("a name")).expect("issues");
         write(&config.cert, &other.certificate_pem);
-        assert!(problem(&config).contains("key.pem"), "{}", problem(&config));
+        assert!(problem(&config).starts_with("mesh.key: "), "{}", problem(&config));
         write(&config.key, &other.key_pem);
         assert!(problem(&config).contains("not for the node n1"), "{}", problem(&config));
 
         let own = authority.issue("dev", &node).expect("issues");
         write(&config.cert, &own.certificate_pem);
-        assert!(problem(&config).starts_with("TLS"), "the key is another's: {}", problem(&config));
+        assert!(problem(&config).starts_with("mesh.key"), "the key is another's: {}", problem(&config));
         write(&config.key, &own.key_pem);
         assert_eq!(problem(&config), "none");
     }

@@ -49,7 +49,9 @@ async fn authorize(State(operator): State<Arc<Operator>>, request: Request, next
         let given = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
         if !bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
             let mut response = error(StatusCode::UNAUTHORIZED, "not authorized");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             return response;
         }
     }
@@ -125,7 +127,9 @@ async fn metrics_text(State(operator): State<Arc<Operator>>) -> Response {
 }
 
 /// First everything that is there, as if it had just come; then every change.
-async fn events(State(operator): State<Arc<Operator>>) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+async fn events(
+    State(operator): State<Arc<Operator>>,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     // Watched before it is looked at, so that nothing is missed in between; told twice does no harm.
     let changes = operator.events.subscribe();
     let list = operator.room_list().await;

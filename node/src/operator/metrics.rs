@@ -7,7 +7,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use skein_proto::operator::{MeshStatus, NodeDetail};
+use skein_proto::operator::{MeshStatus, NodeDetail, WorkerDetail};
 use std::fmt;
 
 /// Everything the node counts, as it is now.
@@ -49,7 +49,7 @@ impl Collector for Snapshot {
         for (name, help, value) in gauges {
             gauge(&mut encoder, name, help, value)?;
         }
-        let per_worker: [(&str, &str, fn(&skein_proto::operator::WorkerDetail) -> u32); 4] = [
+        let per_worker: [(&str, &str, OfWorker); 4] = [
             ("worker_streams", "Streams that a worker carries", |worker| worker.streams),
             ("worker_reserved_streams", "Streams reserved on a worker", |worker| worker.reserved),
             ("worker_free_streams", "Streams that a worker can still carry", |worker| worker.free_streams),
@@ -75,6 +75,9 @@ impl Collector for Snapshot {
         Ok(())
     }
 }
+
+/// One figure of a worker.
+type OfWorker = fn(&WorkerDetail) -> u32;
 
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)

@@ -89,13 +89,8 @@ impl HomeRoom {
     /// When the room is full.
     pub fn expect(&mut self, peer: &PeerId, session: SessionId, now: Instant) -> Result<(), Refusal> {
         let others = |name: &PeerId| name != peer;
-        let names: BTreeSet<_> = self
-            .roster
-            .peers
-            .keys()
-            .chain(self.pending.keys())
-            .filter(|name| others(name))
-            .collect();
+        let names: BTreeSet<_> =
+            self.roster.peers.keys().chain(self.pending.keys()).filter(|name| others(name)).collect();
         if names.len() >= self.size as usize {
             return Err(Refusal::RoomFull);
         }
@@ -184,14 +179,18 @@ impl HomeRoom {
                     .roster
                     .producers
                     .values()
-                    .filter(|known| known.host.node == *host && !roster.producers.iter().any(|p| p.id == known.id))
+                    .filter(|known| {
+                        known.host.node == *host && !roster.producers.iter().any(|p| p.id == known.id)
+                    })
                     .map(|known| RosterChange::ProducerGone(known.id.clone()))
                     .collect();
                 let gone_data: Vec<_> = self
                     .roster
                     .data_producers
                     .values()
-                    .filter(|known| known.host.node == *host && !roster.data_producers.iter().any(|p| p.id == known.id))
+                    .filter(|known| {
+                        known.host.node == *host && !roster.data_producers.iter().any(|p| p.id == known.id)
+                    })
                     .map(|known| RosterChange::DataProducerGone(known.id.clone()))
                     .collect();
                 let come = roster
@@ -232,7 +231,10 @@ impl HomeRoom {
             }
             HostMessage::CloseRoom => {
                 for entry in self.roster.peers.values() {
-                    told.push((entry.host.node.clone(), for_good(entry.session, "room closed by a moderator")));
+                    told.push((
+                        entry.host.node.clone(),
+                        for_good(entry.session, "room closed by a moderator"),
+                    ));
                 }
             }
         }
@@ -261,24 +263,17 @@ impl HomeRoom {
                 }
             }
             // A producer counts while its peer is the host's: not after a newer session took the peer elsewhere.
-            RosterChange::Producer(entry) => {
-                if entry.host.node != *host || !self.is_at(&entry.peer, host) {
-                    return;
-                }
-            }
-            RosterChange::DataProducer(entry) => {
-                if entry.host.node != *host || !self.is_at(&entry.peer, host) {
-                    return;
-                }
-            }
+            RosterChange::Producer(entry) if !self.is_at(&entry.peer, &entry.host.node, host) => return,
+            RosterChange::DataProducer(entry) if !self.is_at(&entry.peer, &entry.host.node, host) => return,
             _ => {}
         }
         let made = self.roster.apply(change);
         self.tell_others(host, made, told);
     }
 
-    fn is_at(&self, peer: &PeerId, host: &NodeId) -> bool {
-        self.roster.peers.get(peer).is_some_and(|entry| entry.host.node == *host)
+    /// Whether what `host` says to be at `place` is, as is the peer that it belongs to.
+    fn is_at(&self, peer: &PeerId, place: &NodeId, host: &NodeId) -> bool {
+        place == host && self.roster.peers.get(peer).is_some_and(|entry| entry.host.node == *host)
     }
 
     fn tell_others(&self, host: &NodeId, made: Vec<RosterChange>, told: &mut Told) {
@@ -335,7 +330,13 @@ impl HomeRoom {
         RoomDetail {
             id: self.id.clone(),
             home: home.clone(),
-            hosts: roster.peers.values().map(|p| p.host.node.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+            hosts: roster
+                .peers
+                .values()
+                .map(|p| p.host.node.clone())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             peers: roster
                 .peers
                 .values()

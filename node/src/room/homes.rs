@@ -155,7 +155,11 @@ impl Homes {
     }
 
     /// Counts the peer in and lists the workers to ask, with what the join costs on each.
-    fn consider(&self, admit: &Admit, view: &View) -> Result<(SessionId, Vec<(WorkerAddress, u32)>), Refusal> {
+    fn consider(
+        &self,
+        admit: &Admit,
+        view: &View,
+    ) -> Result<(SessionId, Vec<(WorkerAddress, u32)>), Refusal> {
         let mut rooms = self.rooms.lock();
         let home = self.open(&mut rooms, &admit.room);
         let mut session = SessionId { admitted_ms: now_ms(), nonce: rand::random() };
@@ -272,5 +276,7 @@ fn candidates(view: &View) -> Vec<Candidate> {
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,7 +8,8 @@ use crate::mesh::Mesh;
 use parking_lot::Mutex;
 use skein_proto::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{
-    DataProducerEntry, HomeMessage, HostMessage, PeerEntry, ProducerEntry, Roster, RosterChange, SessionOpen, Speaker,
+    DataProducerEntry, HomeMessage, HostMessage, PeerEntry, ProducerEntry, Roster, RosterChange, SessionOpen,
+    Speaker,
 };
 use skein_proto::signaling::{CLOSE_FOR_GOOD, Device, PeerInfo};
 use std::collections::{BTreeMap, HashMap};
@@ -216,7 +217,9 @@ impl HostRoom {
             close(&mut state, old, CLOSE_FOR_GOOD, "the peer connected again");
             self.remove(&mut state, old);
         }
-        state.sessions.insert(open.session, Local { peer: open.peer.clone(), joined: false, events: Some(events) });
+        state
+            .sessions
+            .insert(open.session, Local { peer: open.peer.clone(), joined: false, events: Some(events) });
         let entry = PeerEntry {
             peer: open.peer.clone(),
             session: open.session,
@@ -244,16 +247,25 @@ impl HostRoom {
 
     /// A peer joins: others hear of it, and from now on it hears of the others. Answers who and what is there. `None`
     /// when the session is no longer the peer's.
-    pub fn join(&self, session: SessionId, display_name: String, device: Device) -> Option<(Vec<PeerInfo>, Roster)> {
+    pub fn join(
+        &self,
+        session: SessionId,
+        display_name: String,
+        device: Device,
+    ) -> Option<(Vec<PeerInfo>, Roster)> {
         let mut state = self.state.lock();
         let peer = state.sessions.get(&session)?.peer.clone();
         let entry = state.own.peers.get(&peer).filter(|entry| entry.session == session)?.clone();
         if let Some(local) = state.sessions.get_mut(&session) {
             local.joined = true;
         }
-        self.own_change(&mut state, RosterChange::Peer(PeerEntry { joined: true, display_name, device, ..entry }));
+        self.own_change(
+            &mut state,
+            RosterChange::Peer(PeerEntry { joined: true, display_name, device, ..entry }),
+        );
         let others = |entry: &&PeerEntry| entry.joined && entry.peer != peer;
-        let peers = state.own.peers.values().chain(state.others.peers.values()).filter(others).map(info).collect();
+        let peers =
+            state.own.peers.values().chain(state.others.peers.values()).filter(others).map(info).collect();
         let mut roster = state.own.snapshot();
         roster.producers.retain(|entry| entry.peer != peer);
         roster.data_producers.retain(|entry| entry.peer != peer);
@@ -389,7 +401,11 @@ impl RosterIndex {
 }
 
 fn info(entry: &PeerEntry) -> PeerInfo {
-    PeerInfo { id: entry.peer.clone(), display_name: entry.display_name.clone(), device: entry.device.clone() }
+    PeerInfo {
+        id: entry.peer.clone(),
+        display_name: entry.display_name.clone(),
+        device: entry.device.clone(),
+    }
 }
 
 /// Tells the sessions here what changes of a roster mean to them. `before` has the peers as they were.
@@ -398,7 +414,8 @@ fn publish(state: &mut State, before: &RosterIndex, made: Vec<RosterChange>) {
     for change in made {
         let (about, event) = match change {
             RosterChange::Peer(entry) => {
-                let old = before.peers.get(&entry.peer).filter(|old| old.joined && !gone.contains(&entry.peer));
+                let old =
+                    before.peers.get(&entry.peer).filter(|old| old.joined && !gone.contains(&entry.peer));
                 let event = match old {
                     _ if !entry.joined => continue,
                     None => RoomEvent::PeerJoined(info(&entry)),
@@ -442,9 +459,7 @@ fn broadcast(state: &mut State, about: Option<&PeerId>, event: &RoomEvent) {
 }
 
 fn close(state: &mut State, session: SessionId, code: u16, reason: &str) {
-    if let Some(local) = state.sessions.get(&session) {
-        if let Some(events) = &local.events {
-            let _ = events.try_send(RoomEvent::Close { code, reason: reason.to_owned() });
-        }
+    if let Some(events) = state.sessions.get(&session).and_then(|local| local.events.as_ref()) {
+        let _ = events.try_send(RoomEvent::Close { code, reason: reason.to_owned() });
     }
 }

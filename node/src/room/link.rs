@@ -16,7 +16,11 @@ const RETRY: Duration = Duration::from_millis(200);
 const HOPS: u32 = 2;
 
 /// Keeps a room's stream to its home until the room ends.
-pub async fn run(room: Arc<HostRoom>, mut outgoing: mpsc::Receiver<HostMessage>, mut hearing: mpsc::Receiver<Heard>) {
+pub async fn run(
+    room: Arc<HostRoom>,
+    mut outgoing: mpsc::Receiver<HostMessage>,
+    mut hearing: mpsc::Receiver<Heard>,
+) {
     let mut hint: Option<NodeId> = None;
     let mut hops = 0;
     loop {

@@ -120,7 +120,11 @@ impl Arrival {
 ///
 /// # Errors
 /// When it does not come in time, or the other end is gone.
-pub async fn ensure(room: &Arc<HostRoom>, entry: &ProducerEntry, worker: u16) -> Result<Option<Lease>, PipeError> {
+pub async fn ensure(
+    room: &Arc<HostRoom>,
+    entry: &ProducerEntry,
+    worker: u16,
+) -> Result<Option<Lease>, PipeError> {
     let lease = {
         let mut state = room.pipes.state.lock();
         let state = &mut *state;
@@ -152,7 +156,10 @@ pub async fn ensure(room: &Arc<HostRoom>, entry: &ProducerEntry, worker: u16) ->
                     link: Arc::clone(link),
                 });
                 if link.wanted.try_send(Arc::clone(&arrival)).is_err() {
-                    return Err(PipeError::Broken { from, problem: "too many producers wait for it".to_owned() });
+                    return Err(PipeError::Broken {
+                        from,
+                        problem: "too many producers wait for it".to_owned(),
+                    });
                 }
                 state.arrivals.insert((entry.id.clone(), worker), Arc::clone(&arrival));
                 Lease::new(&arrival)
@@ -183,12 +190,8 @@ impl PipeLink {
         let (wanted, queue) = mpsc::channel(WANTED);
         let to = WorkerAddress { node: room.node().clone(), worker: to };
         let link = Arc::new(Self { from, to, wanted, leases_changed: Notify::new() });
-        let worker = Worker {
-            room: Arc::clone(room),
-            link: Arc::clone(&link),
-            wanted: queue,
-            held: HashMap::new(),
-        };
+        let worker =
+            Worker { room: Arc::clone(room), link: Arc::clone(&link), wanted: queue, held: HashMap::new() };
         room.context.tasks.spawn(worker.run());
         link
     }

@@ -110,13 +110,24 @@ impl RosterIndex {
                 .map(|known| (known.peer.clone(), known.session))
                 .collect();
             made.extend(producers.into_iter().flat_map(|id| self.apply(RosterChange::ProducerGone(id))));
-            made.extend(data_producers.into_iter().flat_map(|id| self.apply(RosterChange::DataProducerGone(id))));
-            made.extend(peers.into_iter().flat_map(|(peer, session)| self.apply(RosterChange::PeerGone(peer, session))));
+            made.extend(
+                data_producers.into_iter().flat_map(|id| self.apply(RosterChange::DataProducerGone(id))),
+            );
+            made.extend(
+                peers
+                    .into_iter()
+                    .flat_map(|(peer, session)| self.apply(RosterChange::PeerGone(peer, session))),
+            );
         }
         made.extend(snapshot.peers.into_iter().flat_map(|entry| self.apply(RosterChange::Peer(entry))));
-        made.extend(snapshot.producers.into_iter().flat_map(|entry| self.apply(RosterChange::Producer(entry))));
         made.extend(
-            snapshot.data_producers.into_iter().flat_map(|entry| self.apply(RosterChange::DataProducer(entry))),
+            snapshot.producers.into_iter().flat_map(|entry| self.apply(RosterChange::Producer(entry))),
+        );
+        made.extend(
+            snapshot
+                .data_producers
+                .into_iter()
+                .flat_map(|entry| self.apply(RosterChange::DataProducer(entry))),
         );
         made
     }

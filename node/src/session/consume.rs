@@ -8,7 +8,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use skein_proto::ids::{ConsumerId, DataConsumerId, DataProducerId, ProducerId};
 use skein_proto::rpc::{DataProducerEntry, ProducerEntry};
 use skein_proto::signaling::{
-    NewConsumer, NewDataConsumer, Notification, ServerRequest, SctpStreamParameters,
+    NewConsumer, NewDataConsumer, Notification, SctpStreamParameters, ServerRequest,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,7 +223,9 @@ impl Session {
         self.offered.remove(producer);
         self.taken.remove(producer);
         self.unreceivable.remove(producer);
-        let of_it = |(id, receiving): (&ConsumerId, &Receiving)| (receiving.producer == *producer).then(|| id.clone());
+        let of_it = |(id, receiving): (&ConsumerId, &Receiving)| {
+            (receiving.producer == *producer).then(|| id.clone())
+        };
         if let Some(id) = self.consumers.iter().find_map(of_it) {
             self.consumers.remove(&id);
             self.notify(Notification::ConsumerClosed { consumer_id: id }).await?;
@@ -234,8 +236,9 @@ impl Session {
     pub(super) async fn data_producer_gone(&mut self, producer: &DataProducerId) -> Result<(), End> {
         self.data_offered.remove(producer);
         self.data_taken.remove(producer);
-        let of_it =
-            |(id, receiving): (&DataConsumerId, &ReceivingData)| (receiving.producer == *producer).then(|| id.clone());
+        let of_it = |(id, receiving): (&DataConsumerId, &ReceivingData)| {
+            (receiving.producer == *producer).then(|| id.clone())
+        };
         if let Some(id) = self.data_consumers.iter().find_map(of_it) {
             self.data_consumers.remove(&id);
             self.notify(Notification::DataConsumerClosed { data_consumer_id: id }).await?;

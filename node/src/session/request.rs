@@ -88,7 +88,10 @@ impl Session {
             ClientRequest::ConnectWebRtcTransport(body) => {
                 let transport = self.transport(&body.transport_id)?;
                 if transport.connected {
-                    return Err(Failure::state(&format!("transportId: {} is connected already", body.transport_id)));
+                    return Err(Failure::state(&format!(
+                        "transportId: {} is connected already",
+                        body.transport_id
+                    )));
                 }
                 transport.transport.connect(body.dtls_parameters).await?;
                 self.transport(&body.transport_id)?.connected = true;
@@ -330,7 +333,9 @@ fn check_display_name(name: &str) -> Result<(), Failure> {
 fn check_device(device: &Device) -> Result<(), Failure> {
     for (field, text) in [("flag", &device.flag), ("name", &device.name), ("version", &device.version)] {
         if text.as_ref().is_some_and(|text| text.chars().count() > MAX_DISPLAY_NAME) {
-            return Err(Failure::bad(format!("device.{field}: is longer than {MAX_DISPLAY_NAME} characters")));
+            return Err(Failure::bad(format!(
+                "device.{field}: is longer than {MAX_DISPLAY_NAME} characters"
+            )));
         }
     }
     Ok(())

@@ -96,8 +96,11 @@ test('a link to share carries no secret', () => {
 
 test('reasons are explained', () => {
   assert.equal(explain('room full').title, 'The room is full');
+  assert.equal(explain('sent away by a moderator').title, 'You were removed');
+  assert.equal(explain('room closed by a moderator').title, 'The room was closed');
   assert.equal(explain('the peer connected again elsewhere').title, 'You joined from elsewhere');
   assert.equal(explain('the node could not be reached, or refused the connection').title, 'No node could be reached');
+  assert.equal(explain('the node did not answer', true).title, 'The node refused');
   assert.equal(explain('something new').text, 'something new');
 });
 

@@ -186,7 +186,9 @@ mod tests {
 
     #[test]
     fn notifications_have_mediasoup_demos_names() {
-        let text = crate::signaling::notification(&Notification::PeerClosed { peer_id: "p".parse().expect("a name") });
+        let text = crate::signaling::notification(&Notification::PeerClosed {
+            peer_id: "p".parse().expect("a name"),
+        });
         assert_eq!(text, r#"{"data":{"peerId":"p"},"method":"peerClosed","notification":true}"#);
         let text = crate::signaling::notification(&Notification::MediasoupVersion { version: "3".into() });
         assert!(text.contains(r#""method":"mediasoup-version""#), "{text}");

@@ -1,7 +1,12 @@
 // What a call of two must do, however many nodes hold it.
 import assert from 'node:assert/strict';
+import { LAYERED } from '../lib/peer.js';
 import { part } from '../lib/suite.js';
 import { until } from '../lib/wait.js';
+
+/** How wide the smallest of three layers is, and what only the middle and the largest one are. */
+const SMALLEST = LAYERED.width / 4;
+const LARGER = LAYERED.width / 2;
 
 /** Two pages that have joined and publish camera (three layers) and microphone: everything they do, up to leaving. */
 export async function call(t, prefix, mesh, ann, ben) {
@@ -51,10 +56,10 @@ export async function call(t, prefix, mesh, ann, ben) {
   });
 
   await part(t, `${prefix}: layers are chosen by who receives`, async () => {
-    await ann.choosesLayers(ben.id, 0, (width) => width > 0 && width <= 240);
+    await ann.choosesLayers(ben.id, 0, (width) => width > 0 && width <= SMALLEST);
     // The other side keeps what it had asked for.
     await ben.sees(ann.id);
-    await ann.choosesLayers(ben.id, 2, (width) => width >= 480);
+    await ann.choosesLayers(ben.id, 2, (width) => width >= LARGER);
   });
 
   await part(t, `${prefix}: who speaks is told`, async () => {
@@ -64,7 +69,7 @@ export async function call(t, prefix, mesh, ann, ben) {
   await part(t, `${prefix}: leaving is seen, and nothing stays behind`, async () => {
     await ben.leaves();
     await ann.losesSightOf(ben.id);
-    await until('one peer left', async () => (await mesh.room(ben.room))?.peers.length === 1);
+    await mesh.roomWith(ann.room, { peers: 1, producers: 2, pipes: 0 });
     await ann.leaves();
     await mesh.isClean();
     assert.equal(await mesh.room(ben.room), undefined);

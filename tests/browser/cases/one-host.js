@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { Peer } from '../lib/peer.js';
 import { onMesh, part } from '../lib/suite.js';
-import { until } from '../lib/wait.js';
 import { call } from './call.js';
 
 onMesh('one_host: two browsers meet through different nodes', {}, async (t, mesh) => {
@@ -12,25 +11,36 @@ onMesh('one_host: two browsers meet through different nodes', {}, async (t, mesh
   const ben = await Peer.join(t, second, { room, name: 'Ben', browser: 'two' });
 
   await part(t, 'one_host: one node holds both, and another one relays', async () => {
+    const entries = [];
+    const { hosts } = await mesh.roomWith(room, { peers: 2, producers: 4 });
+    for (const [peer, node] of [
+      [ann, first],
+      [ben, second],
+    ]) {
+      const placement = await peer.placement();
+      assert.deepEqual([placement.host], hosts);
+      assert.equal(placement.entry, node.id);
+      assert.deepEqual([...placement.endpoints].sort(), mesh.nodes.map(({ ws }) => ws).sort());
+      entries.push(placement.entry);
+    }
+    assert.ok(
+      entries.some((entry) => entry !== hosts[0]),
+      `nobody is relayed: ${entries} to ${hosts}`,
+    );
+    // Any node tells the same of the room, and nothing is piped between nodes.
     for (const node of mesh.nodes) {
-      const detail = await until(`two peers, as ${node.id} tells`, async () => {
-        const detail = await mesh.room(room, node);
-        return detail?.peers.filter(({ joined }) => joined).length === 2 && detail;
-      });
-      assert.equal(detail.hosts.length, 1);
-      assert.equal(detail.producers.length, 4);
+      const detail = await mesh.roomWith(room, { peers: 2, producers: 4 }, node);
+      assert.deepEqual(detail.hosts, hosts);
+      assert.deepEqual(
+        detail.peers.map(({ host }) => host),
+        [...hosts, ...hosts],
+      );
       assert.deepEqual(detail.pipes, []);
-      const [host] = detail.hosts;
-      assert.deepEqual(detail.peers.map((peer) => peer.host), [host, host]);
-      const entries = [];
-      for (const [peer, node] of [[ann, first], [ben, second]]) {
-        const placement = await peer.placement();
-        assert.equal(placement.host, host);
-        assert.equal(placement.entry, node.id);
-        assert.deepEqual([...placement.endpoints].sort(), mesh.nodes.map(({ ws }) => ws).sort());
-        entries.push(placement.entry);
-      }
-      assert.ok(entries.some((entry) => entry !== host), `nobody is relayed: ${entries} to ${host}`);
+    }
+    for (const { id, sockets, sessions, pipe_transports, pipes } of await mesh.details()) {
+      const found = { sockets, sessions, pipe_transports, pipes };
+      const expected = { sockets: Number(entries.includes(id)), sessions: id === hosts[0] ? 2 : 0 };
+      assert.deepEqual(found, { ...expected, pipe_transports: 0, pipes: [] }, id);
     }
   });
   await call(t, 'one_host', mesh, ann, ben);

@@ -129,15 +129,36 @@ export class Mesh {
     return this.api(`/rooms/${encodeURIComponent(id)}`, node);
   }
 
+  /**
+   * Waits until a room has so many of each, and answers it. Other numbers on the way do no harm: rooms grow.
+   *
+   * @param wanted `{peers, producers, pipes}`; peers count once they have joined
+   */
+  async roomWith(id, wanted, node) {
+    return until(`${JSON.stringify(wanted)} in ${id}`, async () => {
+      const detail = await this.room(id, node);
+      if (!detail) throw new Error('there is no such room');
+      const has = {
+        peers: detail.peers.filter(({ joined }) => joined).length,
+        producers: detail.producers.length,
+        pipes: detail.pipes.length,
+      };
+      for (const [key, number] of Object.entries(wanted)) {
+        if (has[key] !== number) throw new Error(`it has ${JSON.stringify(has)}`);
+      }
+      return detail;
+    });
+  }
+
   /** What the nodes hold, each by itself. */
   details() {
     return Promise.all(this.alive.map((node) => this.api('/node', node)));
   }
 
-  /** Ends a node as an administrator would, and waits until it is gone. */
-  async terminate(node) {
+  /** Ends a node as an administrator would, or otherwise, and waits until it is gone. */
+  async terminate(node, signal = 'SIGTERM') {
     this.stopped.add(node.id);
-    process.kill(node.pid, 'SIGTERM');
+    process.kill(node.pid, signal);
     await until(`${node.id} to end`, () => !isRunning(node.pid), { timeout: 15_000 });
   }
 

@@ -73,6 +73,17 @@ export class Peer {
     await this.page.goto(address.href);
     await this.connected();
     if (camera && camera !== true) await this.publishCamera(camera);
+    const sources = [...(camera ? ['camera'] : []), ...(microphone ? ['microphone'] : [])];
+    await this.publishes(...sources);
+  }
+
+  /** Waits until this page's own tracks of these sources are in the mesh. */
+  async publishes(...sources) {
+    for (const source of sources) {
+      await until(`${this.id} to publish a ${source}`, () =>
+        this.page.evaluate((source) => window.skein.room.publication(source)?.producerId, source),
+      );
+    }
   }
 
   /** Publishes a camera by the SDK, which can be told how large it shall be. */

@@ -16,7 +16,8 @@ pub fn node_binary() -> PathBuf {
         return path;
     }
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let targets = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).into_iter().chain([root.join("target")]);
+    let targets =
+        std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).into_iter().chain([root.join("target")]);
     let places: Vec<_> = targets.map(|target| target.join("release/skein-node")).collect();
     places.iter().find(|path| path.is_file()).cloned().unwrap_or_else(|| {
         panic!(

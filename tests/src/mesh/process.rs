@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use skein_proto::ids::NodeId;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -39,6 +40,37 @@ impl From<ExitStatus> for Exit {
     }
 }
 
+fn command() -> Command {
+    let mut command = Command::new(node_binary());
+    // A variable of the caller's must not change what is tested.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SKEIN_")) {
+        command.env_remove(name);
+    }
+    let filter = std::env::var("SKEIN_TEST_LOG").unwrap_or_else(|_| LOG.to_owned());
+    command.env("RUST_LOG", filter).env("RUST_BACKTRACE", "1").stdin(Stdio::null());
+    command
+}
+
+/// Runs the node's program for as long as it lasts. Answers how it ended and all that it wrote.
+///
+/// # Errors
+/// When it does not end in time; it is killed then.
+///
+/// # Panics
+/// When the program is not there.
+pub async fn run_node<A: AsRef<OsStr>>(
+    arguments: &[A],
+    deadline: Duration,
+) -> anyhow::Result<(Exit, String)> {
+    let mut command = tokio::process::Command::from(command());
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = tokio::time::timeout(deadline, command.output());
+    let output = output.await.with_context(|| format!("the node still runs after {deadline:?}"))??;
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Ok((output.status.into(), text))
+}
+
 /// A node's process. Dropping it kills it.
 pub struct NodeProcess {
     id: NodeId,
@@ -66,17 +98,11 @@ impl NodeProcess {
     ) -> anyhow::Result<Self> {
         let log = folder.join(format!("{id}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
-        let mut command = Command::new(node_binary());
+        let mut command = command();
         for setting in settings {
             command.arg("--set").arg(setting);
         }
-        let filter = std::env::var("SKEIN_TEST_LOG").unwrap_or_else(|_| LOG.to_owned());
-        // A variable of the caller's must not change what is tested.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SKEIN_")) {
-            command.env_remove(name);
-        }
-        command.env("RUST_LOG", filter).env("RUST_BACKTRACE", "1");
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        command.stdout(file.try_clone()?).stderr(file);
         ports.release();
         let child = command.spawn().with_context(|| format!("cannot start {}", node_binary().display()))?;
         let operator = Operator::new(&format!("http://{}", ports.http), operator_token);
@@ -203,6 +229,11 @@ impl Drop for NodeProcess {
         let lines: Vec<_> = log.lines().collect();
         let shown = lines.len().saturating_sub(SHOWN_LINES);
         let end = ended.map_or_else(|| "ran until now".to_owned(), |exit| format!("{exit:?}"));
-        keep_log(format!("--- {} ({end}), last of {} lines:\n{}", self.id, lines.len(), lines[shown..].join("\n")));
+        keep_log(format!(
+            "--- {} ({end}), last of {} lines:\n{}",
+            self.id,
+            lines.len(),
+            lines[shown..].join("\n")
+        ));
     }
 }

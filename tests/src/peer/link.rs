@@ -127,7 +127,9 @@ impl Link {
         for _ in 0..BATCH {
             // An error is an ICMP answer to something sent before, or that there is nothing more.
             let Ok((length, source)) = self.socket.try_recv_from(&mut buffer) else { return Ok(()) };
-            let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, &buffer[..length]) else { continue };
+            let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, &buffer[..length]) else {
+                continue;
+            };
             self.rtc.handle_input(Input::Receive(Instant::now(), receive))?;
             self.drain(events)?;
         }

@@ -2,11 +2,11 @@
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{Frequency, MediaKind, Pt};
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{IceCreds, RtcConfig};
-use std::net::SocketAddr;
 
 /// The codecs of this client, out of a router's.
 const CODECS: [&str; 2] = ["audio/opus", "video/vp8"];
@@ -46,7 +46,9 @@ impl Capabilities {
     pub fn from_router(router: &Value) -> anyhow::Result<Self> {
         let codecs = router["codecs"].as_array().context("capabilities without codecs")?;
         let named = |name: &str| {
-            let is = |codec: &&Value| codec["mimeType"].as_str().is_some_and(|mime| mime.eq_ignore_ascii_case(name));
+            let is = |codec: &&Value| {
+                codec["mimeType"].as_str().is_some_and(|mime| mime.eq_ignore_ascii_case(name))
+            };
             codecs.iter().find(is).cloned().with_context(|| format!("the router has no {name}"))
         };
         let [mut opus, vp8] = [named(CODECS[0])?, named(CODECS[1])?];

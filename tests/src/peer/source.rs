@@ -205,14 +205,20 @@ impl Layer {
     }
 
     fn send_audio(&mut self, link: &mut Link, payload_type: Pt, timestamp: u32, now: Instant) -> (u64, u64) {
-        let extensions =
-            ExtensionValues { audio_level: Some(-30), voice_activity: Some(true), ..ExtensionValues::default() };
+        let extensions = ExtensionValues {
+            audio_level: Some(-30),
+            voice_activity: Some(true),
+            ..ExtensionValues::default()
+        };
         let sequence = self.next_sequence();
         // TOC byte of a 20 ms CELT frame, then noise.
         let mut payload = vec![0xf8; self.bytes];
         payload[1..].fill(u8::try_from(sequence % 251).unwrap_or(0));
         let length = payload.len() as u64;
-        self.write(link, RtpWrite::new(payload_type, sequence.into(), timestamp, now, payload).ext_vals(extensions));
+        self.write(
+            link,
+            RtpWrite::new(payload_type, sequence.into(), timestamp, now, payload).ext_vals(extensions),
+        );
         (1, length)
     }
 

@@ -188,7 +188,9 @@ impl Task {
             Event::Connected => self.stats.lock().connected[1] = true,
             Event::RtpPacket(packet) => self.count(&packet),
             Event::ChannelData(message) => {
-                let Some((_, consumer)) = self.incoming.iter().find(|(id, _)| *id == message.id) else { return };
+                let Some((_, consumer)) = self.incoming.iter().find(|(id, _)| *id == message.id) else {
+                    return;
+                };
                 if let Some(data) = self.stats.lock().received_data.get_mut(consumer) {
                     data.messages += 1;
                     if data.last.len() == MESSAGES {
@@ -235,12 +237,16 @@ impl Task {
             }
             Command::Remove(mid) => {
                 if let Some(link) = &mut self.send {
-                    self.sources.iter().filter(|source| source.mid == mid).for_each(|source| source.remove(link));
+                    self.sources
+                        .iter()
+                        .filter(|source| source.mid == mid)
+                        .for_each(|source| source.remove(link));
                 }
                 self.sources.retain(|source| source.mid != mid);
             }
             Command::Pli(consumer) => {
-                let ssrc = self.streams.iter().find(|(_, id)| **id == consumer).map(|(ssrc, _)| Ssrc::from(*ssrc));
+                let ssrc =
+                    self.streams.iter().find(|(_, id)| **id == consumer).map(|(ssrc, _)| Ssrc::from(*ssrc));
                 if let (Some(ssrc), Some(link)) = (ssrc, &mut self.receive) {
                     if let Some(stream) = link.rtc.direct_api().stream_rx(&ssrc) {
                         stream.request_keyframe(KeyframeRequestKind::Pli);
@@ -255,7 +261,9 @@ impl Task {
                 }
             }
             Command::SendData { stream, text } => {
-                let (Some(outgoing), Some(link)) = (self.outgoing.get_mut(&stream), &mut self.send) else { return };
+                let (Some(outgoing), Some(link)) = (self.outgoing.get_mut(&stream), &mut self.send) else {
+                    return;
+                };
                 if outgoing.open {
                     write(link, outgoing.id, &text);
                 } else if outgoing.waiting.len() < PENDING {
@@ -319,7 +327,8 @@ impl Task {
     /// Makes str0m ready for a consumer's packets, before the node is told to send them.
     fn consume(&mut self, data: &Value) -> anyhow::Result<()> {
         let link = self.receive.as_mut().context("there is no transport to receive on")?;
-        let text = |key: &str| data[key].as_str().map(str::to_owned).with_context(|| format!("no {key} in {data}"));
+        let text =
+            |key: &str| data[key].as_str().map(str::to_owned).with_context(|| format!("no {key} in {data}"));
         let stream = ConsumedStream::parse(&data["rtpParameters"])?;
         let kind = text("kind")?;
         let received = Received {
@@ -368,7 +377,8 @@ impl Task {
 
 /// mediasoup names SCTP streams by signalling and speaks no DCEP.
 fn open_channel(link: &mut Link, stream: u16, label: &str) -> ChannelId {
-    let config = ChannelConfig { label: label.to_owned(), negotiated: Some(stream), ..ChannelConfig::default() };
+    let config =
+        ChannelConfig { label: label.to_owned(), negotiated: Some(stream), ..ChannelConfig::default() };
     let id = link.rtc.direct_api().create_data_channel(config);
     link.touch();
     id

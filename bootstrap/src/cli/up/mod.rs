@@ -144,7 +144,7 @@ fn check_not_running(checkout: &Checkout, folder: &Path) -> anyhow::Result<()> {
             bail!(
                 "a mesh of {} runs at port {} already; `cargo skein down --base-port {}` stops it, --base-port starts another \
                  beside it (logs: {})",
-                ready::count(running),
+                super::count(running as u64, "node"),
                 state.base_port,
                 state.base_port,
                 checkout.shown(folder)

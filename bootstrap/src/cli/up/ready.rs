@@ -117,11 +117,6 @@ fn title(nodes: usize) -> String {
     }
 }
 
-/// `1 node`, `3 nodes`.
-pub fn count(nodes: usize) -> String {
-    if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -138,6 +138,7 @@ async fn a_node_that_stands_still_is_gone_and_comes_back() {
         node.sees(&["a", "b", "v"]).await;
     }
     // Its only thread does nothing else, as when a machine is paused.
+    #[allow(clippy::disallowed_methods, reason = "to block the thread is the point")]
     frozen.runtime.spawn(async { std::thread::sleep(Duration::from_secs(5)) });
     for node in [&a, &b] {
         node.sees(&["a", "b"]).await;

@@ -91,7 +91,7 @@ function Top({ store }: { store: Store }) {
         </span>
       </div>
       <dl class="totals">
-        <Total term="Leader" value={mesh.leader ?? 'none'} icon />
+        <Total term="Leader" value={mesh.leader ?? 'none'} icon={mesh.leader !== null} />
         <Total term="Nodes" value={mesh.nodes.length} />
         <Total term="Rooms" value={rooms.length} />
         <Total term="Peers" value={sum('peers')} />

@@ -11,7 +11,7 @@ import { LocalMedia } from './local-media.js';
 import { remember } from './memory.js';
 import type { PageParams } from './params.js';
 import { People } from './people.js';
-import { explain } from './reasons.js';
+import { explain, unreachable } from './reasons.js';
 import { Settings } from './settings.js';
 import { Sound } from './sound.js';
 import { Stage } from './stage.js';
@@ -30,7 +30,7 @@ export type MakeRoom = (options: RoomOptions) => Room;
 /** The page: the form, then the call, then how it ended. */
 export function App({ params, makeRoom }: { params: PageParams; makeRoom: MakeRoom }) {
   const [call, setCall] = useState<Call>();
-  const [ended, setEnded] = useState<string>();
+  const [ended, setEnded] = useState<{ reason: string; answers: boolean }>();
   const [round, setRound] = useState(0);
   const media = useMemo(() => new LocalMedia(params), [round]);
   const join = (name: string, room: string) => {
@@ -48,9 +48,13 @@ export function App({ params, makeRoom }: { params: PageParams; makeRoom: MakeRo
     made.room.on('state', (state, { reason }) => {
       if (state !== 'closed') return;
       made.leave();
-      setCall(undefined);
-      setEnded(reason ?? '');
       document.title = 'Skein';
+      const show = (answers: boolean) => {
+        setCall(undefined);
+        setEnded({ reason: reason ?? '', answers });
+      };
+      if (unreachable(reason ?? '')) void nodeAnswers().then(show);
+      else show(false);
     });
     // How it failed is told by the state.
     made.start().catch((error: unknown) => {
@@ -66,7 +70,7 @@ export function App({ params, makeRoom }: { params: PageParams; makeRoom: MakeRo
     setRound(round + 1);
   };
   if (call) return <CallView key={call.room.peerId} call={call} />;
-  if (ended !== undefined) return <Ended reason={ended} again={again} />;
+  if (ended !== undefined) return <Ended {...ended} again={again} />;
   return <Lobby key={round} params={params} media={media} join={join} />;
 }
 
@@ -119,8 +123,17 @@ function CallView({ call }: { call: Call }) {
   );
 }
 
-function Ended({ reason, again }: { reason: string; again: () => void }) {
-  const { title, text, again: offer } = explain(reason);
+/** Whether the node that served the page is there: then it was not the network that kept the WebSocket away. */
+async function nodeAnswers(): Promise<boolean> {
+  try {
+    return (await fetch('/healthz', { cache: 'no-store', signal: AbortSignal.timeout(3000) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+function Ended({ reason, answers, again }: { reason: string; answers: boolean; again: () => void }) {
+  const { title, text, again: offer } = explain(reason, answers);
   return (
     <main class="ended" data-testid="ended" data-reason={reason}>
       <Mark />

@@ -85,6 +85,10 @@ export class Call extends Emitter<{ changed: [] }> {
       if (this.#lastSpeaker === peer.id) this.#lastSpeaker = undefined;
       changed();
     });
+    room.on('subscribed', ({ kind, source }) => {
+      // Whoever made the last screen small has said nothing about this one.
+      if (kind === 'video' && source !== 'camera' && this.pinned === null) this.pinned = undefined;
+    });
     for (const event of ['peerChanged', 'subscribed', 'unsubscribed', 'subscriptionChanged', 'welcome'] as const) {
       room.on(event, changed);
     }
@@ -175,11 +179,14 @@ export class Call extends Emitter<{ changed: [] }> {
 
   /** Puts a tile in the big place, or takes it from there. */
   pin(key: string): void {
-    const main = this.mainTile(this.tiles);
-    this.pinned = main === key ? null : key;
-    if (this.pinned === null && !this.tiles.some((tile) => tile.source !== 'camera')) {
+    const { tiles } = this;
+    const wasPinned = this.pinned === key;
+    if (this.mainTile(tiles) !== key) {
+      this.pinned = key;
+    } else {
+      // Back to what the page would choose by itself; where that is the same tile, the user wants none there.
       this.pinned = undefined;
-      if (main === key) this.spotlight = false;
+      if (this.mainTile(tiles) === key || !wasPinned) this.pinned = null;
     }
     this.changed();
   }

@@ -16,7 +16,7 @@ const known: [pattern: RegExp, explanation: Explanation][] = [
     /mesh (is )?full|no (worker|host|room)/i,
     { title: 'The mesh is full', text: 'No node has room for one more right now. Try again in a minute.', again: true },
   ],
-  [/kick/i, { title: 'You were removed', text: 'Somebody who moderates this room has removed you from it.', again: false }],
+  [/kick|sent away|removed/i, { title: 'You were removed', text: 'Somebody who moderates this room has removed you from it.', again: false }],
   [
     /connected again|another connection|replaced/i,
     { title: 'You joined from elsewhere', text: 'The same participant connected again, so this window was let go.', again: true },
@@ -32,14 +32,30 @@ const known: [pattern: RegExp, explanation: Explanation][] = [
   ],
 ];
 
-/** Explains why a room closed. */
-export function explain(reason: string): Explanation {
+/** Whether the reason is that no WebSocket came to be, of which browsers do not tell pages any more than that. */
+export function unreachable(reason: string): boolean {
+  return /could not be reached|did not answer/.test(reason);
+}
+
+/**
+ * Explains why a room closed.
+ *
+ * @param answers whether the node answers other requests, where that is known
+ */
+export function explain(reason: string, answers = false): Explanation {
   const found = known.find(([pattern]) => pattern.test(reason))?.[1];
   if (found) return found;
-  if (/could not be reached|did not answer/.test(reason)) {
+  if (unreachable(reason) && answers) {
+    return {
+      title: 'The node refused',
+      text: 'It answers, but does not let this page in. The link may lack a token, or its token may have expired.',
+      again: true,
+    };
+  }
+  if (unreachable(reason)) {
     return {
       title: 'No node could be reached',
-      text: 'Check your network. If it works, the mesh may be down, or the room may ask for a token that the link lacks.',
+      text: 'Check your network. If it works, the mesh may be down, or may have refused the connection.',
       again: true,
     };
   }

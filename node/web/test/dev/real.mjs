@@ -95,13 +95,26 @@ await bob.waitForTimeout(2500);
 await bob.screenshot({ path: `${out}/real-stats-desk.png` });
 console.log('stats', (await bob.getByTestId('stats-card').innerText()).replaceAll('\n', ' '));
 
+const watcher = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
+await watcher.goto(`${page ?? endpoints[0]}/console#room=${room}`);
+await until('links in the console', () => watcher.getByTestId('link').count());
+assert.equal(await watcher.getByTestId('feed').innerText(), 'Live');
+await until('three peers', async () => (await watcher.getByTestId('room-peer').count()) === 3);
+await watcher.screenshot({ path: `${out}/real-console-desk.png` });
+
 await cid.getByTestId('leave').click();
+await until('two peers', async () => (await watcher.getByTestId('room-peer').count()) === 2);
+console.log('the console follows');
 await until('Cid gone', async () => (await bob.locator('[data-testid=tile]').count()) === 2);
 assert.equal(await cid.getByTestId('ended').count(), 1);
 if (process.env.LOSE) {
   console.log('losing a node');
-  process.kill(Number(process.env.LOSE));
+  const session = await ann.evaluate(() => window.skein.room.placement.session);
+  const began = Date.now();
+  process.kill(Number(process.env.LOSE), 'SIGKILL');
+  await until('another session', () => ann.evaluate((old) => window.skein.room.placement.session !== old, session), 40);
   await until('reconnected', () => ann.locator('[data-testid=state][data-state=connected]').count(), 40);
+  console.log(`connected again after ${Date.now() - began} ms`);
   await until('Ann sees Bob', async () => (await playing(ann)).videos === 2, 40);
   await until('Bob sees Ann', async () => (await playing(bob)).videos === 2, 40);
   console.log('after', await ann.evaluate(() => window.skein.room.placement));

@@ -1,6 +1,7 @@
-// Serves dist/, the page against the fake mesh under /fake, and a made-up operator API for the console.
+// Serves the pages, the room page against the fake mesh under /fake, and a made-up operator API for the console; or,
+// with API=http://host:port, that node's.
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request as ask } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { FakeApi } from './fake-api.js';
 
@@ -19,7 +20,17 @@ const dist = 'target/dev/dist';
 createServer((request, response) => {
   const url = new URL(request.url ?? '/', 'http://x');
   response.setHeader('content-security-policy', csp);
-  if (url.pathname.startsWith('/v1/')) return api.serve(request, response, url);
+  if (url.pathname.startsWith('/v1/')) {
+    if (!process.env['API']) return api.serve(request, response, url);
+    const passed = ask(new URL(url.pathname, process.env['API']), { headers: request.headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    passed.on('error', () => response.destroy());
+    response.on('close', () => passed.destroy());
+    return passed.end();
+  }
+  if (url.pathname === '/healthz') return response.end('ok\n');
   if (url.pathname === '/fake') {
     const page = readFileSync(`${dist}/index.html`, 'utf8')
       .replace('<html', '<html data-fake="1"')

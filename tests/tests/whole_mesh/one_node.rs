@@ -1,17 +1,15 @@
 //! The library itself: one node, two peers, sound, pictures and messages.
 
 use skein_tests::peer::{Kind, Simulcast, Video};
-use skein_tests::{MeshBuilder, Peer, PeerOptions, run};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(8);
+use skein_tests::{MeshBuilder, Peer, PeerOptions, SOON, run};
 
 #[test]
 fn two_peers_of_one_node_hear_see_and_message_each_other() {
     run(60, async {
         let mesh = MeshBuilder::new().nodes(1).start().await?;
         let ws = mesh.node(0).ws();
-        let alice = Peer::join(&ws, PeerOptions::new("r", "alice").audio().video(Video::Single).data()).await?;
+        let alice =
+            Peer::join(&ws, PeerOptions::new("r", "alice").audio().video(Video::Single).data()).await?;
         let bob = Peer::join(
             &ws,
             PeerOptions::new("r", "bob").audio().video(Video::Simulcast(Simulcast::Rid)).data(),

@@ -1,0 +1,72 @@
+// Nodes so small that a room outgrows one.
+import assert from 'node:assert/strict';
+import { Peer, SMALL } from '../lib/peer.js';
+import { onMesh, part } from '../lib/suite.js';
+import { expectedPipes, pipesOf } from './two-hosts.js';
+
+// n peers with microphone and camera on one worker are 2n producers and 2n(n-1) consumers, 2n² streams. Four are 32; a
+// fifth would make 50 of it. While they come one after the other, what was reserved for the last ones counts besides.
+const options = { nodes: 2, streamsPerWorker: 44, set: { 'media.workers': 1 } };
+
+onMesh('small_nodes: a fifth peer goes to another node', options, async (t, mesh) => {
+  const room = 'small-nodes';
+  const names = ['Ann', 'Ben', 'Cem', 'Dua', 'Eva'];
+  const viewport = { width: 700, height: 500 };
+  const peers = [];
+  for (const [index, name] of names.entries()) {
+    const browser = index % 2 ? 'two' : 'one';
+    const node = mesh.nodes[index % 2];
+    const last = index === names.length - 1;
+    // The last one's page is the one that is photographed.
+    const size = last ? { width: 1280, height: 760 } : viewport;
+    peers.push(await Peer.join(t, node, { room, name, browser, viewport: size, camera: false }));
+    if (index === 3) for (const peer of peers) await peer.publishCamera(SMALL);
+    if (last) await peers[index].publishCamera(SMALL);
+  }
+  const eva = peers[4];
+  const four = peers.slice(0, 4);
+
+  await part(t, 'small_nodes: four are on one node, the fifth on the other, with pipes both ways', async () => {
+    const detail = await mesh.roomWith(room, { peers: 5, producers: 10, pipes: 10 });
+    const host = new Map(detail.peers.map((peer) => [peer.id, peer.host]));
+    const hosts = four.map(({ id }) => host.get(id));
+    assert.equal(new Set(hosts).size, 1, `the four are on ${hosts}`);
+    assert.notEqual(host.get(eva.id), hosts[0]);
+    assert.deepEqual(detail.hosts.sort(), mesh.nodes.map(({ id }) => id).sort());
+    assert.deepEqual(pipesOf(detail), expectedPipes(detail));
+  });
+
+  await part(t, 'small_nodes: the fifth sees and hears all four', async () => {
+    await Promise.all(four.flatMap(({ id }) => [eva.sees(id), eva.hears(id)]));
+    await eva.screenshot('room-5-tiles');
+  });
+
+  await part(t, 'small_nodes: the four see and hear the fifth, and each other', async () => {
+    const [ann, ben, cem, dua] = four;
+    await Promise.all([
+      ...four.map((peer) => peer.sees(eva.id)),
+      ann.hears(eva.id),
+      ann.sees(ben.id),
+      ben.sees(cem.id),
+      cem.sees(dua.id),
+      dua.hears(ann.id),
+    ]);
+  });
+
+  await part(t, 'small_nodes: what the fifth writes is read by all, and what another one writes by the fifth', async () => {
+    await eva.says('Hello from the other node');
+    for (const peer of four) await peer.reads('Hello from the other node', { from: eva.id });
+    await four[2].says('Hello back');
+    await eva.reads('Hello back', { from: four[2].id });
+  });
+
+  await part(t, 'small_nodes: when the fifth has left, its pipes are gone', async () => {
+    await eva.leaves();
+    for (const peer of four) await peer.losesSightOf(eva.id);
+    const detail = await mesh.roomWith(room, { peers: 4, producers: 8, pipes: 0 });
+    assert.equal(detail.hosts.length, 1);
+    for (const peer of four) await peer.leaves();
+    await mesh.isClean();
+  });
+  for (const peer of peers) peer.assertNoErrors();
+});

@@ -1,0 +1,18 @@
+//! Whole-mesh tests: real node processes on loopback, real clients, one subject a file.
+//!
+//! They start many processes and measure time: run them with `--test-threads=1`. One program, because linking one for
+//! each file takes longer than running them.
+
+mod bad_input;
+mod cleanup;
+mod config;
+mod death;
+mod forwarding;
+mod guests;
+mod homes;
+mod membership;
+mod one_node;
+mod operator;
+mod pipes;
+mod sessions;
+mod trust;
