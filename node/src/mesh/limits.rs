@@ -16,6 +16,9 @@ pub(super) const HELLO_DEADLINE: Duration = Duration::from_secs(5);
 /// For the first frame of a stream, and for the program to take the stream out of [`super::Incoming`].
 pub(super) const OPEN_DEADLINE: Duration = Duration::from_secs(5);
 
+/// For one frame to be taken by the other side. What is that far behind is better started over.
+pub(super) const SEND_DEADLINE: Duration = Duration::from_secs(15);
+
 /// For one gossip message to leave or to arrive. A later one is worth nothing: the next rounds said it again.
 pub(super) const GOSSIP_DEADLINE: Duration = Duration::from_secs(2);
 

@@ -154,16 +154,20 @@ impl MeshStream {
 }
 
 impl MeshSender {
-    /// Sends one frame, at most [`MAX_FRAME_BYTES`]. Waits while the other side does not read: put a deadline on it
-    /// where that matters. Dropped half way, the frame is sent whole by the next call, or not at all.
+    /// Sends one frame, at most [`MAX_FRAME_BYTES`]. Waits while the other side does not read, for
+    /// [`limits::SEND_DEADLINE`]. Dropped half way, the frame is sent whole by the next call, or not at all.
     ///
     /// # Errors
     /// [`MeshError::Encode`] when the value does not fit a frame, and nothing was sent; [`MeshError::Lost`] when the
-    /// connection broke or the other side reads no more.
+    /// connection broke or the other side reads no more; [`MeshError::Deadline`] when it reads too slowly.
     pub async fn send<T: Serialize>(&mut self, value: &T) -> Result<(), MeshError> {
         let frame = codec::encode(value)
             .map_err(|e| MeshError::Encode { node: self.origin.node.clone(), problem: e.to_string() })?;
-        self.frames.send(frame).await.map_err(|e| self.origin.lost(e))
+        let deadline = limits::SEND_DEADLINE;
+        match tokio::time::timeout(deadline, self.frames.send(frame)).await {
+            Ok(sent) => sent.map_err(|e| self.origin.lost(e)),
+            Err(_) => Err(MeshError::Deadline { node: self.origin.node.clone(), deadline }),
+        }
     }
 
     /// Says that nothing more comes: the other side reads the end after all frames.

@@ -53,6 +53,21 @@ for (const tab of tabs) {
   await until('three videos, two voices', async () => {
     const { videos, audios } = await playing(tab);
     return videos === 3 && audios === 2;
+  }, 40).catch(async (error) => {
+    console.log(await playing(tab), await tab.evaluate(async () => {
+      const { room } = window.skein;
+      const { send, recv } = await room.transportStats();
+      const pick = (report, type, ...keys) => [...report.values()].filter((one) => one.type === type).map((one) => keys.map((key) => one[key]));
+      return JSON.stringify({
+        state: room.state,
+        subscriptions: [...room.peers.values()].flatMap((peer) => peer.subscriptions.map((s) => [peer.id, s.source, s.paused, s.muted, s.layers, s.score])),
+        published: room.publications.map((p) => [p.source, p.muted, p.producerId]),
+        out: pick(send, 'outbound-rtp', 'kind', 'rid', 'framesEncoded', 'bytesSent', 'active'),
+        in: pick(recv, 'inbound-rtp', 'kind', 'framesDecoded', 'framesReceived', 'bytesReceived', 'pliCount'),
+        pairs: [...pick(send, 'transport', 'iceState', 'dtlsState'), ...pick(recv, 'transport', 'iceState', 'dtlsState')],
+      });
+    }));
+    throw error;
   });
 }
 console.log('everyone sees and hears everyone');
