@@ -25,6 +25,7 @@ pub use worker::{Worker, Workers};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use skein_proto::signaling::Stats;
 use std::future::Future;
 use std::time::Duration;
 
@@ -84,6 +85,18 @@ fn parse<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, MediaError
 /// The JSON of one of mediasoup's structures.
 fn json<T: serde::Serialize>(value: &T) -> Result<Value, MediaError> {
     serde_json::to_value(value).map_err(|e| MediaError::Refused(e.to_string()))
+}
+
+/// Statistics with the `type` that mediasoup's other bindings give each object, and the crate leaves out.
+fn typed(name: &str, stats: Value) -> Result<Stats, MediaError> {
+    let mut all = match stats {
+        Value::Array(all) => all,
+        one => vec![one],
+    };
+    for stats in all.iter_mut().filter_map(Value::as_object_mut) {
+        stats.entry("type").or_insert_with(|| name.into());
+    }
+    Ok(Stats(Value::Array(all)))
 }
 
 /// An id of mediasoup's from its text.

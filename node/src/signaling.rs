@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 /// What a WebSocket library takes at most before it gives up on the connection; frames over the configured limit but
 /// within this one are answered with a close code and a reason.
-const HARD_FRAME_BYTES: usize = 4 * 1024 * 1024;
+const HARD_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 /// What the edge counts.
 #[derive(Debug, Default)]

@@ -43,7 +43,7 @@ opaque! {
     /// mediasoup's DtlsParameters.
     DtlsParameters = "mediasoup.DtlsParameters";
     /// mediasoup's SctpCapabilities.
-    SctpCapabilities = "mediasoup.SctpCapabilities";
+    SctpCapabilities = "{ numStreams: { OS: number; MIS: number } }";
     /// mediasoup's SctpParameters.
     SctpParameters = "mediasoup.SctpParameters";
     /// mediasoup's SctpStreamParameters.

@@ -162,10 +162,12 @@ class Client:
             {"forceTcp": False, "producing": producing, "consuming": not producing, "sctpCapabilities": self.sctp},
         )
         make = self.device.createSendTransport if producing else self.device.createRecvTransport
+        # mediasoup's own server writes a candidate's address under both names; pymediasoup knows the older one only.
+        candidates = [{"ip": candidate["address"], **candidate} for candidate in made["iceCandidates"]]
         transport = make(
             id=made["id"],
             iceParameters=IceParameters(**made["iceParameters"]),
-            iceCandidates=[IceCandidate(**candidate) for candidate in made["iceCandidates"]],
+            iceCandidates=[IceCandidate(**candidate) for candidate in candidates],
             dtlsParameters=DtlsParameters(**made["dtlsParameters"]),
             sctpParameters=SctpParameters(**made["sctpParameters"]),
             # Or aiortc asks a server on the internet for its address.
@@ -222,11 +224,11 @@ class Client:
 
     async def _asked(self, message: dict) -> None:
         try:
-            await {"newConsumer": self._new_consumer, "newDataConsumer": self._new_data_consumer}[message["method"]](
-                message["data"]
-            )
+            methods = {"newConsumer": self._new_consumer, "newDataConsumer": self._new_data_consumer}
+            await methods[message["method"]](message["data"])
             answer = {"ok": True, "data": {}}
-        except Exception as error:  # noqa: BLE001 - whatever it is, the node shall hear of it, and the test sees no consumer
+        except Exception as error:
+            # Whatever it is, the node shall hear of it, and the test sees no consumer.
             answer = {"ok": False, "errorCode": 500, "errorReason": repr(error)}
             print(f"{self.peer}: {message['method']}: {error!r}")
         await self._socket.send(json.dumps({"response": True, "id": message["id"], **answer}))

@@ -3,15 +3,17 @@
 //! Media is str0m in RTP mode, set up from mediasoup's parameters without SDP. One task and two UDP sockets a peer.
 
 mod link;
+mod options;
 mod parameters;
 mod source;
 mod stats;
 mod task;
 
+pub use options::{Kind, PeerOptions};
 pub use source::{Simulcast, Video};
 pub use stats::{Received, ReceivedData, Stats};
 
-use crate::protoo::{ConnectOptions, Protoo};
+use crate::protoo::Protoo;
 use crate::wait;
 use anyhow::{Context, ensure};
 use link::{Direction, Link};
@@ -29,105 +31,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How many commands may wait for the task.
 const COMMANDS: usize = 256;
-
-/// Audio or video, in mediasoup's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Sound.
-    Audio,
-    /// Pictures.
-    Video,
-}
-
-impl Kind {
-    /// mediasoup's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Audio => "audio",
-            Self::Video => "video",
-        }
-    }
-
-    fn media(self) -> MediaKind {
-        match self {
-            Self::Audio => MediaKind::Audio,
-            Self::Video => MediaKind::Video,
-        }
-    }
-
-    /// The mid of the one track of this kind.
-    fn mid(self) -> &'static str {
-        match self {
-            Self::Audio => "0",
-            Self::Video => "1",
-        }
-    }
-}
-
-/// What a peer is like.
-#[derive(Debug, Clone)]
-pub struct PeerOptions {
-    connect: ConnectOptions,
-    audio: bool,
-    video: Option<Video>,
-    receive: bool,
-    data: bool,
-}
-
-impl PeerOptions {
-    /// A peer that receives and sends nothing.
-    pub fn new(room: &str, peer: &str) -> Self {
-        Self {
-            connect: ConnectOptions::new(room, peer),
-            audio: false,
-            video: None,
-            receive: true,
-            data: false,
-        }
-    }
-
-    /// With a microphone.
-    #[must_use]
-    pub fn audio(mut self) -> Self {
-        self.audio = true;
-        self
-    }
-
-    /// With a camera.
-    #[must_use]
-    pub fn video(mut self, video: Video) -> Self {
-        self.video = Some(video);
-        self
-    }
-
-    /// Without a transport to receive on.
-    #[must_use]
-    pub fn send_only(mut self) -> Self {
-        self.receive = false;
-        self
-    }
-
-    /// With data channels.
-    #[must_use]
-    pub fn data(mut self) -> Self {
-        self.data = true;
-        self
-    }
-
-    /// With a token, in the header.
-    #[must_use]
-    pub fn token(mut self, token: &str) -> Self {
-        self.connect.header_token = Some(token.to_owned());
-        self
-    }
-
-    /// With `skein=1`.
-    #[must_use]
-    pub fn skein(mut self) -> Self {
-        self.connect.skein = true;
-        self
-    }
-}
 
 /// A peer in a room. Dropping it drops its connection without a closing handshake; [`Peer::leave`] leaves properly.
 pub struct Peer {

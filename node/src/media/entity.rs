@@ -1,7 +1,7 @@
 //! What transports carry: producers, consumers, data producers, data consumers; and what they report.
 
 use super::worker::Stream;
-use super::{Counted, MediaError, bounded, json};
+use super::{Counted, MediaError, bounded, json, typed};
 use mediasoup::consumer::ConsumerType as MediasoupType;
 use mediasoup::prelude::*;
 use serde_json::Value;
@@ -88,7 +88,7 @@ impl Producer {
     /// # Errors
     /// When the worker is gone.
     pub async fn stats(&self) -> Result<Stats, MediaError> {
-        json(&bounded(self.producer.get_stats()).await?).map(Stats)
+        typed("inbound-rtp", json(&bounded(self.producer.get_stats()).await?)?)
     }
 }
 
@@ -197,8 +197,12 @@ impl Consumer {
     /// # Errors
     /// When the worker is gone.
     pub async fn stats(&self) -> Result<Stats, MediaError> {
-        let stats = bounded(self.consumer.get_stats()).await?;
-        json(&stats).map(|stats| Stats(if stats.is_array() { stats } else { Value::Array(vec![stats]) }))
+        let mut stats = typed("outbound-rtp", json(&bounded(self.consumer.get_stats()).await?)?)?;
+        // The second object, where there is one, is of the producer's stream.
+        if let Some(second) = stats.0.get_mut(1) {
+            second["type"] = "inbound-rtp".into();
+        }
+        Ok(stats)
     }
 }
 
@@ -255,7 +259,7 @@ impl DataProducer {
     /// # Errors
     /// When the worker is gone.
     pub async fn stats(&self) -> Result<Stats, MediaError> {
-        json(&bounded(self.producer.get_stats()).await?).map(Stats)
+        typed("data-producer", json(&bounded(self.producer.get_stats()).await?)?)
     }
 }
 
@@ -290,6 +294,6 @@ impl DataConsumer {
     /// # Errors
     /// When the worker is gone.
     pub async fn stats(&self) -> Result<Stats, MediaError> {
-        json(&bounded(self.consumer.get_stats()).await?).map(Stats)
+        typed("data-consumer", json(&bounded(self.consumer.get_stats()).await?)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::entity::{Events, watch_consumer, watch_producer};
 use super::{Consumer, Counted, DataConsumer, DataProducer, MediaError, MediaEvent, Producer, Router};
-use super::{bounded, id, json, parse};
+use super::{bounded, id, json, parse, typed};
 use mediasoup::prelude::*;
 use mediasoup::transport::{TransportTraceEventData, TransportTraceEventType};
 use mediasoup::types::rtp_parameters::MediaKind as Kind;
@@ -126,6 +126,7 @@ impl WebRtcTransport {
         parameters: signaling::RtpParameters,
     ) -> Result<Producer, MediaError> {
         let mut parameters: RtpParameters = parse("rtpParameters", with_rtcp_defaults(parameters.0))?;
+        check_kind(media, &parameters)?;
         // mediasoup-client sends an empty name for the first producer of a browser, and the worker refuses it.
         if parameters.rtcp.cname.as_deref() == Some("") {
             parameters.rtcp.cname = None;
@@ -219,8 +220,23 @@ impl WebRtcTransport {
     /// # Errors
     /// When the worker is gone.
     pub async fn stats(&self) -> Result<signaling::Stats, MediaError> {
-        json(&bounded(self.transport.get_stats()).await?).map(signaling::Stats)
+        typed("webrtc-transport", json(&bounded(self.transport.get_stats()).await?)?)
     }
+}
+
+/// mediasoup does not compare the kind with the codecs, and others would be offered a track of the wrong one.
+fn check_kind(media: MediaKind, parameters: &RtpParameters) -> Result<(), MediaError> {
+    for (index, codec) in parameters.codecs.iter().enumerate() {
+        let is = match codec {
+            RtpCodecParameters::Audio { .. } => MediaKind::Audio,
+            RtpCodecParameters::Video { .. } => MediaKind::Video,
+        };
+        if is != media {
+            let field = format!("rtpParameters.codecs[{index}]");
+            return Err(MediaError::Parameter { field, problem: format!("is {is}, and kind is {media}") });
+        }
+    }
+    Ok(())
 }
 
 /// mediasoup's crate insists on fields of `rtcp` that clients may leave out.

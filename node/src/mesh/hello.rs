@@ -28,7 +28,7 @@ impl From<ConnectionError> for NoLink {
     fn from(error: ConnectionError) -> Self {
         match Refused::from_error(&error) {
             Some(refused) => {
-                tracing::debug!(%error, "connection refused");
+                tracing::trace!(%error, "connection refused");
                 Self::Refused(refused)
             }
             None => Self::Lost(error.to_string()),

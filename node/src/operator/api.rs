@@ -7,11 +7,11 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use futures::stream::{self, Stream, StreamExt};
 use skein_proto::ids::RoomId;
 use skein_proto::operator::{ApiError, Event, NodeState};
@@ -28,6 +28,7 @@ pub fn routes(operator: Arc<Operator>) -> Router {
         .route("/v1/rooms/{id}", get(room))
         .route("/v1/node", get(node))
         .route("/v1/events", get(events))
+        .route("/v1/{*rest}", any(nothing))
         .route("/metrics", get(metrics_text))
         .layer(from_fn_with_state(Arc::clone(&operator), authorize));
     Router::new()
@@ -77,6 +78,10 @@ async fn root(
         (_, Err(rejection)) => (StatusCode::BAD_REQUEST, format!("{rejection}\n")).into_response(),
         (Err(rejection), _) => rejection.into_response(),
     }
+}
+
+async fn nothing(uri: Uri) -> Response {
+    error(StatusCode::NOT_FOUND, format!("{} does not exist", uri.path()))
 }
 
 async fn mesh(State(operator): State<Arc<Operator>>) -> Response {

@@ -26,6 +26,9 @@ const EVENTS: usize = 4096;
 /// How many messages may wait for the room's home; past that the host starts over with a snapshot.
 const OUTBOX: usize = 4096;
 
+/// Why a session ends when its peer has a newer one.
+const SUPERSEDED: &str = "the peer connected again";
+
 /// What a session hears of its room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomEvent {
@@ -213,9 +216,17 @@ impl HostRoom {
     fn enter(&self, open: &SessionOpen) -> mpsc::Receiver<RoomEvent> {
         let (events, receiver) = mpsc::channel(EVENTS);
         let mut state = self.state.lock();
-        if let Some(old) = state.own.session(&open.peer).filter(|old| *old < open.session) {
-            close(&mut state, old, CLOSE_FOR_GOOD, "the peer connected again");
-            self.remove(&mut state, old);
+        match state.own.session(&open.peer) {
+            Some(old) if old < open.session => {
+                close(&mut state, old, CLOSE_FOR_GOOD, SUPERSEDED);
+                self.remove(&mut state, old);
+            }
+            Some(newer) if newer > open.session => {
+                // Several at once, and the streams came in another order: this one ends before it began.
+                let _ = events.try_send(RoomEvent::Close { code: CLOSE_FOR_GOOD, reason: SUPERSEDED.to_owned() });
+                return receiver;
+            }
+            _ => {}
         }
         state
             .sessions

@@ -19,6 +19,8 @@ use tokio::time::Instant;
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the closing handshake may take.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a host that takes nothing any more is heard for why.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// How often a client may be placed again when the host that it was given is gone already.
 const PLACEMENTS: u32 = 3;
 /// How many times more frames than requests a client may send: its answers to ours are frames too, one for each
@@ -177,7 +179,11 @@ async fn up(
                 let frame = SessionFrame::Text(text.as_str().to_owned());
                 match tokio::time::timeout(SEND_DEADLINE, sender.send(&frame)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => return close(RESTART, format!("the host is gone: {error}")),
+                    Ok(Err(error)) => {
+                        // Its last word, with the code and the reason, may still be on the way to `down`.
+                        tokio::time::sleep(LAST_WORD).await;
+                        return close(RESTART, format!("the host is gone: {error}"));
+                    }
                     Err(_) => return close(RESTART, "the host takes nothing"),
                 }
             }

@@ -69,7 +69,7 @@ export type DtlsParameters = mediasoup.DtlsParameters;
 /**
  * mediasoup's SctpCapabilities.
  */
-export type SctpCapabilities = mediasoup.SctpCapabilities;
+export type SctpCapabilities = { numStreams: { OS: number; MIS: number } };
 
 /**
  * mediasoup's SctpParameters.

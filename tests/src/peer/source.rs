@@ -51,7 +51,10 @@ struct Layer {
     index: u8,
     ssrc: Ssrc,
     rtx: Option<Ssrc>,
+    /// What str0m tells the layers apart by. It goes over the wire too, and means nothing to a router that was told of
+    /// SSRCs.
     rid: Option<Rid>,
+    by_ssrc: bool,
     sequence: u64,
     frames: u64,
     wants_key_frame: bool,
@@ -87,8 +90,10 @@ impl Source {
             Video::Single => vec![Layer::new(0, true, None, LAYERS[1])],
             Video::Simulcast(by) => (0..3u8)
                 .map(|index| {
-                    let rid = (by == Simulcast::Rid).then(|| Rid::from(format!("r{index}").as_str()));
-                    Layer::new(index, true, rid, LAYERS[usize::from(index)])
+                    let rid = Rid::from(format!("r{index}").as_str());
+                    let mut layer = Layer::new(index, true, Some(rid), LAYERS[usize::from(index)]);
+                    layer.by_ssrc = by == Simulcast::Ssrc;
+                    layer
                 })
                 .collect(),
         };
@@ -102,7 +107,7 @@ impl Source {
 
     /// The encodings for mediasoup.
     pub fn encodings(&self) -> Vec<Value> {
-        let encoding = |layer: &Layer| match (layer.rid, layer.rtx) {
+        let encoding = |layer: &Layer| match (layer.rid.filter(|_| !layer.by_ssrc), layer.rtx) {
             (Some(rid), _) => json!({ "rid": rid.to_string(), "scalabilityMode": "L1T1" }),
             (None, Some(rtx)) => json!({ "ssrc": *layer.ssrc, "rtx": { "ssrc": *rtx } }),
             (None, None) => json!({ "ssrc": *layer.ssrc }),
@@ -184,6 +189,7 @@ impl Layer {
             ssrc: ssrc().into(),
             rtx: rtx.then(|| ssrc().into()),
             rid,
+            by_ssrc: false,
             sequence: rand::random_range(1..10_000),
             frames: 0,
             wants_key_frame: true,

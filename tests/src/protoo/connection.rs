@@ -1,19 +1,31 @@
 //! The task that owns a WebSocket, and what it shares with its handles.
 
 use super::{Closed, Message, Out, RequestError};
+use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
+use tokio_util::sync::CancellationToken;
 
 /// How much of each history is kept.
 const HISTORY: usize = 10_000;
 /// How many of the node's messages may wait to be taken; more are lost to the taker.
 const MESSAGES: usize = 10_000;
+
+/// How long it may take to answer a close frame.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a connection that takes nothing any more is read.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// The close codes that are never sent (RFC 6455, section 7.4.1).
+const NO_CODE: u16 = 1005;
+const ABNORMAL: u16 = 1006;
 
 type Answer = Result<Value, RequestError>;
 
@@ -144,66 +156,80 @@ impl Shared {
 }
 
 fn lost(reason: impl ToString) -> Closed {
-    Closed { code: 1006, reason: reason.to_string() }
+    Closed { code: ABNORMAL, reason: reason.to_string() }
 }
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Owns the socket.
 pub(super) struct Connection {
-    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub socket: Socket,
     pub queue: mpsc::Receiver<Out>,
     pub shared: Arc<Shared>,
 }
 
 impl Connection {
-    pub(super) async fn run(mut self) {
-        let closed = self.work().await;
+    /// Reads and writes at the same time: a node that closes the connection because of what is being sent says why
+    /// while it is still being sent.
+    pub(super) async fn run(self) {
+        let (mut sink, mut stream) = self.socket.split();
+        let frozen = CancellationToken::new();
+        let shared = Arc::clone(&self.shared);
+        let mut queue = self.queue;
+        let closed = tokio::select! {
+            closed = read(&mut stream, &shared, &frozen) => closed,
+            closed = write(&mut sink, &mut queue, &frozen) => closed,
+        };
+        if closed.code != ABNORMAL {
+            // Answers the node's close frame.
+            let _ = tokio::time::timeout(CLOSE_DEADLINE, sink.flush()).await;
+        }
         self.shared.close(closed);
     }
+}
 
-    async fn work(&mut self) -> Closed {
-        let mut frozen = false;
-        loop {
-            tokio::select! {
-                out = self.queue.recv() => match out {
-                    Some(Out::Send(message)) => {
-                        if let Err(error) = self.send(message).await {
-                            return error;
-                        }
-                    }
-                    Some(Out::Flush(done)) => {
-                        let _ = done.send(());
-                    }
-                    Some(Out::Freeze) => frozen = true,
-                    // All handles are gone: the socket is dropped, without a closing handshake.
-                    None => return lost("dropped"),
-                },
-                message = self.socket.next(), if !frozen => match message {
-                    Some(Ok(tungstenite::Message::Text(text))) => self.shared.hear(text.as_str().to_owned()),
-                    Some(Ok(tungstenite::Message::Close(frame))) => {
-                        let closed = frame.map_or_else(
-                            || Closed { code: 1005, reason: String::new() },
-                            |frame| Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
-                        );
-                        // Answers the node's close frame.
-                        let _ = self.socket.flush().await;
-                        return closed;
-                    }
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return lost(error),
-                    None => return lost("the connection ended"),
-                },
+async fn read(stream: &mut SplitStream<Socket>, shared: &Shared, frozen: &CancellationToken) -> Closed {
+    loop {
+        let message = tokio::select! {
+            biased;
+            () = frozen.cancelled() => return std::future::pending().await,
+            message = stream.next() => message,
+        };
+        match message {
+            Some(Ok(tungstenite::Message::Text(text))) => shared.hear(text.as_str().to_owned()),
+            Some(Ok(tungstenite::Message::Close(Some(frame)))) => {
+                return Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() };
             }
+            Some(Ok(tungstenite::Message::Close(None))) => {
+                return Closed { code: NO_CODE, reason: String::new() };
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return lost(error),
+            None => return lost("the connection ended"),
         }
     }
+}
 
-    /// Sends, and reads meanwhile: a node that closes the connection because of what is being sent says why first.
-    async fn send(&mut self, message: tungstenite::Message) -> Result<(), Closed> {
-        let Err(error) = self.socket.send(message).await else { return Ok(()) };
-        while let Some(Ok(message)) = self.socket.next().await {
-            if let tungstenite::Message::Close(Some(frame)) = message {
-                return Err(Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() });
+async fn write(
+    sink: &mut SplitSink<Socket, tungstenite::Message>,
+    queue: &mut mpsc::Receiver<Out>,
+    frozen: &CancellationToken,
+) -> Closed {
+    while let Some(out) = queue.recv().await {
+        match out {
+            Out::Send(message) => {
+                if let Err(error) = sink.send(message).await {
+                    // What the node said before it closed the connection is read first, if it can be.
+                    tokio::time::sleep(LAST_WORD).await;
+                    return lost(error);
+                }
             }
+            Out::Flush(done) => {
+                let _ = done.send(());
+            }
+            Out::Freeze => frozen.cancel(),
         }
-        Err(lost(error))
     }
+    // All handles are gone: the socket is dropped, without a closing handshake.
+    lost("dropped")
 }

@@ -55,7 +55,8 @@ async fn is_kept_out(mesh: &Mesh, stranger: &mut NodeProcess) -> anyhow::Result<
     let status = stranger.operator().mesh().await?;
     ensure!(status.nodes.len() == 1, "the stranger sees {:?}", status.nodes);
     let log = mesh.node(0).log();
-    let lines: Vec<_> = log[log_before..].lines().filter(|line| line.contains("refused")).collect();
+    let lines: Vec<_> =
+        log[log_before..].lines().filter(|line| line.contains("WARN") && line.contains("refused")).collect();
     ensure!(lines.len() == 1, "logged {} times: {lines:#?}", lines.len());
     Ok(())
 }

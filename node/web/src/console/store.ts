@@ -1,5 +1,5 @@
 import type { Event, MeshStatus, RoomDetail, RoomSummary } from '../protocol.js';
-import { Emitter } from '../sdk/index.js';
+import { Emitter } from '../sdk/emitter.js';
 import { Api, ApiProblem } from './api.js';
 
 /** Where the figures come from right now. */
