@@ -223,7 +223,8 @@ impl HostRoom {
             }
             Some(newer) if newer > open.session => {
                 // Several at once, and the streams came in another order: this one ends before it began.
-                let _ = events.try_send(RoomEvent::Close { code: CLOSE_FOR_GOOD, reason: SUPERSEDED.to_owned() });
+                let _ =
+                    events.try_send(RoomEvent::Close { code: CLOSE_FOR_GOOD, reason: SUPERSEDED.to_owned() });
                 return receiver;
             }
             _ => {}
