@@ -1,6 +1,6 @@
 // Data channels of an application's own, and screens, from one node to another.
 import assert from 'node:assert/strict';
-import { Peer, SMALL } from '../lib/peer.js';
+import { LAYERED, Peer } from '../lib/peer.js';
 import { onMesh, part } from '../lib/suite.js';
 import { until } from '../lib/wait.js';
 
@@ -72,15 +72,13 @@ onMesh('data: channels and screens cross nodes', options, async (t, mesh) => {
 
   await part(t, 'data: a camera whose layers are in one stream is seen, too', async () => {
     // VP9 with SVC: its layers are chosen inside the stream, on the far side of the pipe.
-    await ann.page.evaluate(async (size) => {
-      await window.skein.room.publishCamera({ ...size, width: 640, height: 360, codec: 'vp9' });
-    }, SMALL);
+    await ann.publishCamera({ ...LAYERED, frameRate: 10, codec: 'vp9' });
     await ben.sees('ann');
     const { codec, available } = await ben.stats('ann', 'camera');
     assert.equal(codec, 'video/VP9');
     assert.deepEqual(available, { spatial: 3, temporal: 3 });
-    await ben.choosesLayers('ann', 0, (width) => width > 0 && width <= 160);
-    await ben.choosesLayers('ann', 2, (width) => width >= 320);
+    await ben.choosesLayers('ann', 0, (width) => width > 0 && width <= LAYERED.width / 4);
+    await ben.choosesLayers('ann', 2, (width) => width >= LAYERED.width / 2);
   });
   for (const peer of [ann, ben]) peer.assertNoErrors();
 });

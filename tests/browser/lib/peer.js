@@ -139,6 +139,19 @@ export class Peer {
     );
   }
 
+  /** What the host measured of a peer's track, on its way here, to tell where it got lost. */
+  async #hostStats(id, source) {
+    const stats = await this.page.evaluate(
+      ([id, source]) => window.skein.room.peers.get(id)?.subscription(source)?.hostStats(),
+      [id, source],
+    );
+    if (!stats) return 'nothing';
+    const [sent, received] = stats;
+    const brief = (stream) =>
+      stream ? `${stream.packetCount} packets, ${stream.pliCount} key frame requests` : 'no stream';
+    return `to here ${brief(sent)}; from ${id} ${brief(received)}`;
+  }
+
   async #one(id, source, key) {
     const stats = await this.stats(id, source);
     if (!stats) throw new Error(`there is no ${source} of ${id}`);
@@ -148,7 +161,11 @@ export class Peer {
   /** Waits until pictures of a peer are decoded and go on being decoded. */
   async sees(id, { source = 'camera', frames = 10, timeout = 25_000 } = {}) {
     const what = `frames of ${id}'s ${source} that ${this.id} decodes`;
-    await grows(what, () => this.#one(id, source, 'frames'), frames, { timeout });
+    try {
+      await grows(what, () => this.#one(id, source, 'frames'), frames, { timeout });
+    } catch (error) {
+      throw new Error(`${error.message}; of it, the host knows: ${await this.#hostStats(id, source)}`);
+    }
     // What is decoded is shown, too.
     await until(
       `${this.id}'s page to show ${id}'s ${source}`,

@@ -8,11 +8,11 @@ const LIMIT = 120_000;
 /**
  * A test on a mesh of its own.
  *
- * @param options as Mesh.start takes them
+ * @param options as Mesh.start takes them; `limit` is how long it may take, in milliseconds
  * @param body gets the test's context and the mesh
  */
-export function onMesh(name, options, body) {
-  test(name, { timeout: LIMIT }, async (t) => {
+export function onMesh(name, { limit = LIMIT, ...options }, body) {
+  test(name, { timeout: limit }, async (t) => {
     const mesh = await Mesh.start(options);
     let failed = true;
     t.after(async () => {
