@@ -159,7 +159,7 @@ export class Peer {
   }
 
   /** Waits until pictures of a peer are decoded and go on being decoded. */
-  async sees(id, { source = 'camera', frames = 10, timeout = 25_000 } = {}) {
+  async sees(id, { source = 'camera', frames = 10, timeout = 40_000 } = {}) {
     const what = `frames of ${id}'s ${source} that ${this.id} decodes`;
     try {
       await grows(what, () => this.#one(id, source, 'frames'), frames, { timeout });
@@ -178,7 +178,7 @@ export class Peer {
   }
 
   /** Waits until a peer's voice is heard: energy of an element that plays and is not muted. */
-  async hears(id, { source = 'microphone', timeout = 25_000 } = {}) {
+  async hears(id, { source = 'microphone', timeout = 40_000 } = {}) {
     const element = this.page.locator(`audio[data-peer="${id}"][data-source="${source}"]`);
     await element.waitFor({ state: 'attached', timeout });
     await until(

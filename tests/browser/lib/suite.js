@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Mesh } from './mesh.js';
 
 /** How long a test may take, a mesh's start included. */
-const LIMIT = 120_000;
+const LIMIT = 240_000;
 
 /**
  * A test on a mesh of its own.
