@@ -390,6 +390,26 @@ impl Peer {
     }
 }
 
+/// Waits until each of these peers has received this many more packets of each other one's tracks, all at once.
+///
+/// # Errors
+/// The first that does not.
+pub async fn all_receive(
+    peers: &[&Peer],
+    kinds: &[Kind],
+    more: u64,
+    deadline: Duration,
+) -> anyhow::Result<()> {
+    let pairs = peers.iter().flat_map(|receiver| {
+        let others = peers.iter().filter(|sender| sender.id != receiver.id);
+        others.flat_map(move |sender| kinds.iter().map(move |kind| (*receiver, *sender, *kind)))
+    });
+    let waits =
+        pairs.map(|(receiver, sender, kind)| receiver.expect_packets(&sender.id, kind, more, deadline));
+    futures::future::try_join_all(waits).await?;
+    Ok(())
+}
+
 fn sctp_capabilities() -> Value {
     json!({ "numStreams": { "OS": 1024, "MIS": 1024 } })
 }

@@ -7,8 +7,7 @@ import { until } from '../lib/wait.js';
 const desktop = { width: 1280, height: 760 };
 const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 
-// It has many parts.
-onMesh('page: joining', { nodes: 2, limit: 240_000 }, async (t, mesh) => {
+onMesh('page: joining', { nodes: 2 }, async (t, mesh) => {
   const [first, second] = mesh.nodes;
 
   await part(t, 'page: an address with room and name joins at once, with camera and microphone', async (t) => {

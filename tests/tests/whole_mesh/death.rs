@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use skein_proto::ids::NodeId;
-use skein_tests::peer::{Kind, Video};
+use skein_tests::peer::{Kind, Video, all_receive};
 use skein_tests::protoo::ConnectOptions;
 use skein_tests::{Mesh, MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
 use std::time::Duration;
@@ -29,14 +29,7 @@ async fn room_at(mesh: &Mesh, node: usize, at_home: bool) -> anyhow::Result<Stri
 }
 
 async fn flows(peers: &[&Peer]) -> anyhow::Result<()> {
-    for receiver in peers {
-        for sender in peers.iter().filter(|peer| peer.id() != receiver.id()) {
-            for kind in KINDS {
-                receiver.expect_packets(sender.id(), kind, 30, SOON).await?;
-            }
-        }
-    }
-    Ok(())
+    all_receive(peers, &KINDS, 30, SOON).await
 }
 
 fn consumers(peer: &Peer, of: &str) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use skein_tests::mesh::leftovers;
-use skein_tests::peer::{Kind, Simulcast, Video};
+use skein_tests::peer::{Kind, Simulcast, Video, all_receive};
 use skein_tests::{MeshBuilder, Peer, PeerOptions, SOON, run};
 
 #[test]
@@ -24,13 +24,7 @@ fn peers_of_different_entries_meet_on_one_host() {
             hosts.push(welcome["host"].as_str().context("a host")?.to_owned());
         }
         ensure!(hosts.iter().all(|host| *host == hosts[0]), "{hosts:?}");
-        for receiver in &peers {
-            for sender in names.iter().filter(|name| **name != receiver.id()) {
-                for kind in [Kind::Audio, Kind::Video] {
-                    receiver.expect_packets(sender, kind, 20, SOON).await?;
-                }
-            }
-        }
+        all_receive(&peers.iter().collect::<Vec<_>>(), &[Kind::Audio, Kind::Video], 20, SOON).await?;
         let room = mesh.operator(0).room("r").await?.context("the room is there")?;
         assert_eq!(room.hosts.len(), 1, "{room:?}");
         assert_eq!(room.producers.len(), 6, "{room:?}");

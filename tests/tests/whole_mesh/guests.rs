@@ -92,7 +92,12 @@ where
     run(60, async {
         let mesh = MeshBuilder::new().nodes(2).start().await?;
         let peer = Peer::join(&mesh.node(1).ws(), PeerOptions::new("r", "alice").audio()).await?;
-        let rooms = mesh.operator(0).rooms().await?;
+        let rooms = wait::until("the home knows of the producer", SOON, async || {
+            let rooms = mesh.operator(0).rooms().await?;
+            ensure!(rooms.rooms.len() == 1 && rooms.rooms[0].producers == 1, "{rooms:?}");
+            Ok(rooms)
+        })
+        .await?;
         let before = mesh.operator(0).counter(counter).await?;
         let guest = Guest::new(&mesh, "guest")?;
         let connection = misbehaviour(&guest, mesh.node(0).mesh_addr()).await?;

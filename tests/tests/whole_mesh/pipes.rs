@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use serde_json::json;
 use skein_proto::operator::{Pipe, RoomDetail};
-use skein_tests::peer::{Kind, Simulcast, Video};
+use skein_tests::peer::{Kind, Simulcast, Video, all_receive};
 use skein_tests::{Mesh, MeshBuilder, Peer, PeerOptions, SOON, run, wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,15 +11,7 @@ use std::time::Duration;
 const KINDS: [Kind; 2] = [Kind::Audio, Kind::Video];
 
 async fn everyone_receives_everyone(peers: &[Peer], kinds: &[Kind]) -> anyhow::Result<()> {
-    for receiver in peers {
-        for sender in peers.iter().filter(|peer| peer.id() != receiver.id()) {
-            for kind in kinds {
-                let received = receiver.expect_packets(sender.id(), *kind, 20, SOON).await?;
-                ensure!(received.bytes > 0, "{received:?}");
-            }
-        }
-    }
-    Ok(())
+    all_receive(&peers.iter().collect::<Vec<_>>(), kinds, 20, SOON).await
 }
 
 async fn room(mesh: &Mesh) -> anyhow::Result<RoomDetail> {
