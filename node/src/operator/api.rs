@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 use futures::stream::{self, Stream, StreamExt};
 use skein_proto::ids::RoomId;
 use skein_proto::operator::{ApiError, Event, NodeState};
@@ -28,7 +28,6 @@ pub fn routes(operator: Arc<Operator>) -> Router {
         .route("/v1/rooms/{id}", get(room))
         .route("/v1/node", get(node))
         .route("/v1/events", get(events))
-        .route("/v1/{*rest}", any(nothing))
         .route("/metrics", get(metrics_text))
         .layer(from_fn_with_state(Arc::clone(&operator), authorize));
     Router::new()
@@ -36,7 +35,7 @@ pub fn routes(operator: Arc<Operator>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .merge(guarded)
-        .fallback(get(pages::page))
+        .fallback(get(other))
         .with_state(operator)
 }
 
@@ -80,8 +79,12 @@ async fn root(
     }
 }
 
-async fn nothing(uri: Uri) -> Response {
-    error(StatusCode::NOT_FOUND, format!("{} does not exist", uri.path()))
+/// A page, or nothing.
+async fn other(uri: Uri) -> Response {
+    if uri.path() == "/v1" || uri.path().starts_with("/v1/") {
+        return error(StatusCode::NOT_FOUND, format!("{} does not exist", uri.path()));
+    }
+    pages::page(&uri)
 }
 
 async fn mesh(State(operator): State<Arc<Operator>>) -> Response {

@@ -13,7 +13,7 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss: http: http
                       media-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 /// A page or file by its path.
-pub async fn page(uri: Uri) -> Response {
+pub fn page(uri: &Uri) -> Response {
     match uri.path().trim_matches('/') {
         "console" => serve("console.html"),
         path => serve(path),

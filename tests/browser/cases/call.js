@@ -27,7 +27,7 @@ export async function call(t, prefix, mesh, ann, ben) {
       await here.says(`Hello from ${here.id}`);
       await there.reads(`Hello from ${here.id}`, { from: here.id });
     }
-    for (const peer of [ann, ben]) await peer.control('chat-toggle').click();
+    for (const peer of [ann, ben]) await peer.showsChat(false);
   });
 
   await part(t, `${prefix}: mute is shown, stops the sound, and ends`, async () => {

@@ -11,7 +11,7 @@ const options = { nodes: 2, streamsPerWorker: 44, set: { 'media.workers': 1 } };
 onMesh('small_nodes: a fifth peer goes to another node', options, async (t, mesh) => {
   const room = 'small-nodes';
   const names = ['Ann', 'Ben', 'Cem', 'Dua', 'Eva'];
-  const viewport = { width: 700, height: 500 };
+  const viewport = { width: 480, height: 360 };
   const peers = [];
   for (const [index, name] of names.entries()) {
     const browser = index % 2 ? 'two' : 'one';
@@ -55,7 +55,7 @@ onMesh('small_nodes: a fifth peer goes to another node', options, async (t, mesh
 
   await part(t, 'small_nodes: what the fifth writes is read by all, and what another one writes by the fifth', async () => {
     await eva.says('Hello from the other node');
-    for (const peer of four) await peer.reads('Hello from the other node', { from: eva.id });
+    await Promise.all(four.map((peer) => peer.got('Hello from the other node', { from: eva.id })));
     await four[2].says('Hello back');
     await eva.reads('Hello back', { from: four[2].id });
   });

@@ -215,18 +215,37 @@ export class Peer {
     );
   }
 
+  /** Opens the chat where it is closed, or closes it. */
+  async showsChat(wanted = true) {
+    const chat = this.control('chat');
+    if ((await chat.isVisible()) === wanted) return;
+    if (wanted) await this.control('chat-toggle').click();
+    // On a narrow page the chat covers the button that opened it.
+    else await chat.getByLabel('Close the chat').click();
+    await chat.waitFor({ state: wanted ? 'visible' : 'detached' });
+  }
+
   /** Says a line, as a user does. */
   async says(text) {
-    if (!(await this.control('chat-input').isVisible())) await this.control('chat-toggle').click();
+    await this.showsChat();
     await this.control('chat-input').fill(text);
     await this.control('chat-send').click();
   }
 
   /** Waits until a line of a peer is in the chat, and opens it for that. */
-  async reads(text, { from } = {}) {
-    if (!(await this.control('chat-input').isVisible())) await this.control('chat-toggle').click();
-    const about = from ? `[data-peer="${from}"]` : '';
-    await this.page.locator(`[data-testid=chat-message]${about}`, { hasText: text }).waitFor();
+  async reads(text, { from }) {
+    await this.showsChat();
+    await this.page.locator(`[data-testid=chat-message][data-peer="${from}"]`, { hasText: text }).waitFor();
+  }
+
+  /** Waits until a line of a peer has come, whether or not the chat is open. */
+  async got(text, { from }) {
+    await until(`${this.id} to get "${text}" of ${from}`, () =>
+      this.page.evaluate(
+        ([text, from]) => window.skein.call.messages.some((one) => one.text === text && one.peerId === from),
+        [text, from],
+      ),
+    );
   }
 
   /** Waits until a peer is gone from the page. */
@@ -237,6 +256,7 @@ export class Peer {
 
   /** Leaves by the page's own button. */
   async leaves() {
+    await this.showsChat(false);
     await this.control('leave').click();
     await this.control('ended').waitFor();
   }
