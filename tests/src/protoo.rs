@@ -188,6 +188,8 @@ impl Protoo {
         let frame = json!({ "request": true, "id": id, "method": method, "data": data });
         self.tell(Out::Send(tungstenite::Message::text(frame.to_string()))).await;
         tokio::select! {
+            // An answer that came before the close is an answer.
+            biased;
             answer = answer => answer.unwrap_or_else(|_| Err(RequestError::Closed(self.shared.close_seen()))),
             closed = self.closed() => Err(RequestError::Closed(closed)),
             () = tokio::time::sleep(REQUEST_DEADLINE) => Err(RequestError::Deadline),

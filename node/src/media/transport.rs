@@ -72,7 +72,7 @@ impl WebRtcTransport {
         Ok(WebRtcTransportInfo {
             id: self.id(),
             ice_parameters: signaling::IceParameters(json(transport.ice_parameters())?),
-            ice_candidates: signaling::IceCandidates(json(transport.ice_candidates())?),
+            ice_candidates: signaling::IceCandidates(with_ip(json(transport.ice_candidates())?)),
             dtls_parameters: signaling::DtlsParameters(json(&transport.dtls_parameters())?),
             sctp_parameters: sctp.map(signaling::SctpParameters),
         })
@@ -237,6 +237,17 @@ fn check_kind(media: MediaKind, parameters: &RtpParameters) -> Result<(), MediaE
         }
     }
     Ok(())
+}
+
+/// mediasoup's crate names a candidate's address `address`; older clients look for it under `ip`.
+fn with_ip(mut candidates: Value) -> Value {
+    for candidate in candidates.as_array_mut().into_iter().flatten() {
+        let address = candidate.get("address").cloned();
+        if let (Some(all), Some(address)) = (candidate.as_object_mut(), address) {
+            all.entry("ip").or_insert(address);
+        }
+    }
+    candidates
 }
 
 /// mediasoup's crate insists on fields of `rtcp` that clients may leave out.

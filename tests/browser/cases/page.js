@@ -102,7 +102,7 @@ onMesh('page: joining', { nodes: 2 }, async (t, mesh) => {
     for (const control of ['mute', 'camera', 'chat-toggle', 'leave']) await isWithin(ann, control);
     await ann.screenshot('phone-2-tiles');
     await ben.says('A line that is long enough to be broken on a phone, andonewordthatiswiderthananyscreenofaphonecouldbe');
-    await ann.reads('A line that is long enough');
+    await ann.reads('A line that is long enough', { from: 'ben' });
     await fits(ann, 'the chat');
     for (const control of ['chat-input', 'chat-send']) await isWithin(ann, control);
     await ann.screenshot('phone-chat');

@@ -37,10 +37,6 @@ export class Peer {
     const context = await (await browserNamed(browser)).newContext({ viewport, ...options });
     context.setDefaultTimeout(15_000);
     t.after(() => context.close());
-    if (process.env.XWEB)
-      await context.route(/\/(room|sdk|console)(-style)?\.(js|css)$/, (route) =>
-        route.fulfill({ path: join(process.env.XWEB, new URL(route.request().url()).pathname) }),
-      );
     return new Peer(await context.newPage(), context);
   }
 

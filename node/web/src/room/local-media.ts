@@ -38,6 +38,8 @@ export class LocalMedia extends Emitter<{ changed: [] }> {
   speakerId = recall('speaker');
   choices: Record<DeviceKind, DeviceChoice[]> = { camera: [], microphone: [], speaker: [] };
 
+  #opening: Promise<void> = Promise.resolve();
+
   constructor({ video, audio }: { video: boolean; audio: boolean }) {
     super();
     this.camera = { on: video, opening: false, track: undefined, error: undefined, deviceId: recall('camera') };
@@ -46,7 +48,13 @@ export class LocalMedia extends Emitter<{ changed: [] }> {
   }
 
   /** Opens what is wanted and not open yet. Both at once, so that the browser asks the user once. */
-  async open(): Promise<void> {
+  open(): Promise<void> {
+    // One after the other: whoever asks while something is being opened waits for it, and then finds it open.
+    this.#opening = this.#opening.then(() => this.#openWanted());
+    return this.#opening;
+  }
+
+  async #openWanted(): Promise<void> {
     const { camera, microphone } = this;
     if (camera.on && !camera.track && microphone.on && !microphone.track && !camera.deviceId && !microphone.deviceId) {
       if (await this.#openTogether()) return;
@@ -64,7 +72,7 @@ export class LocalMedia extends Emitter<{ changed: [] }> {
       device.track = undefined;
     }
     this.emit('changed');
-    if (device.on) await this.#open(device);
+    if (device.on) await this.open();
   }
 
   /** Takes another camera or microphone, before joining. */
@@ -76,7 +84,7 @@ export class LocalMedia extends Emitter<{ changed: [] }> {
     device.track = undefined;
     device.on = true;
     this.emit('changed');
-    await this.#open(device);
+    await this.open();
   }
 
   /** Where others are heard. */
