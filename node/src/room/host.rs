@@ -240,6 +240,14 @@ impl HostRoom {
             device: Device::default(),
             joined: false,
         };
+        // What is still known of an older connection of it elsewhere, whose host may be gone, ends first: told later, it
+        // would be taken for the end of this one.
+        if let Some(old) = state.others.session(&open.peer).filter(|old| *old < open.session) {
+            let gone = RosterChange::PeerGone(open.peer.clone(), old);
+            let before = state.others.clone_for(&gone);
+            let made = state.others.apply(gone);
+            publish(&mut state, &before, made);
+        }
         self.own_change(&mut state, RosterChange::Peer(entry));
         receiver
     }
@@ -370,11 +378,13 @@ impl HostRoom {
     pub(super) fn hear_home(&self, message: HomeMessage) {
         let mut state = self.state.lock();
         match message {
-            HomeMessage::Roster { roster, settling } => {
+            HomeMessage::Roster { mut roster, settling } => {
+                roster.peers.retain(|entry| !is_outdated(&state, entry));
                 let before = state.others.clone();
                 let made = state.others.replace(roster, settling);
                 publish(&mut state, &before, made);
             }
+            HomeMessage::Change(RosterChange::Peer(entry)) if is_outdated(&state, &entry) => {}
             HomeMessage::Change(change) => {
                 let before = state.others.clone_for(&change);
                 let made = state.others.apply(change);
@@ -410,6 +420,11 @@ impl RosterIndex {
         before.peers.extend(self.peers.get_key_value(peer).map(|(k, v)| (k.clone(), v.clone())));
         before
     }
+}
+
+/// Whether a peer elsewhere is one that has connected here since.
+fn is_outdated(state: &State, entry: &PeerEntry) -> bool {
+    state.own.session(&entry.peer).is_some_and(|own| own > entry.session)
 }
 
 fn info(entry: &PeerEntry) -> PeerInfo {
