@@ -1,5 +1,6 @@
 //! The keys and values that a node gossips about itself. Nothing per stream or per peer is gossiped.
 
+use crate::capacity::REFERENCE;
 use serde::{Deserialize, Serialize};
 
 /// Key of [`Facts`]: what hardly ever changes.
@@ -27,14 +28,64 @@ pub struct Facts {
 /// What changes all the time. The gossiped value is its JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
-    /// Free streams of each worker.
-    pub free: Vec<u32>,
-    /// Streams of each worker when nothing runs.
-    pub total: Vec<u32>,
+    /// Its workers, by index.
+    pub workers: Vec<WorkerLoad>,
+    /// Which of its workers carry more than they should.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over: Vec<u16>,
+    /// Bits a second that the node can still send into the network.
+    pub free_bits: u64,
+    /// And when nothing runs.
+    pub total_bits: u64,
     /// Peers whose transports are on the node.
     pub peers: u32,
     /// Rooms whose home the node is.
     pub rooms: u32,
+    /// Counts how often the node said all this. It is said at least once a second, so a node whose count stands still
+    /// is not to be trusted with a peer.
+    pub said: u64,
+}
+
+/// What a worker can still take. Short names, because it is the largest part of what is gossiped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerLoad {
+    /// Packets a second that are left.
+    #[serde(rename = "f")]
+    pub free: u64,
+    /// Of these, what the rooms that are there are not expected to grow into.
+    #[serde(rename = "o")]
+    pub open: u64,
+    /// Packets a second that are kept for rooms there to go on elsewhere when the worker is full; not for newcomers.
+    #[serde(rename = "s")]
+    pub spare: u64,
+    /// Packets a second when nothing runs.
+    #[serde(rename = "t")]
+    pub total: u64,
+}
+
+impl Load {
+    /// How many reference streams fit on each worker.
+    pub fn free_streams_by_worker(&self) -> Vec<u32> {
+        let by_bits = self.free_bits / REFERENCE.bits;
+        let streams = |worker: &WorkerLoad| clamp((worker.free / REFERENCE.packets).min(by_bits));
+        self.workers.iter().map(streams).collect()
+    }
+
+    /// How many reference streams fit on the node.
+    pub fn free_streams(&self) -> u32 {
+        let by_packets: u64 = self.workers.iter().map(|worker| worker.free / REFERENCE.packets).sum();
+        clamp(by_packets.min(self.free_bits / REFERENCE.bits))
+    }
+
+    /// How many fit when nothing runs.
+    pub fn total_streams(&self) -> u32 {
+        let by_packets: u64 = self.workers.iter().map(|worker| worker.total / REFERENCE.packets).sum();
+        clamp(by_packets.min(self.total_bits / REFERENCE.bits))
+    }
+}
+
+fn clamp(streams: u64) -> u32 {
+    u32::try_from(streams).unwrap_or(u32::MAX)
 }
 
 /// What a node is about to do.

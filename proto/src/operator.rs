@@ -1,7 +1,8 @@
 //! The JSON of the operator API, under `/v1` on every node.
 
 use crate::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, WorkerAddress};
-use crate::signaling::{Device, MediaKind};
+use crate::room::RoomOptions;
+use crate::signaling::{Device, MediaKind, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use ts_rs::TS;
@@ -109,6 +110,8 @@ pub struct RoomDetail {
     pub pipes: Vec<Pipe>,
     /// Who speaks.
     pub speaker: Option<PeerId>,
+    /// What it is like.
+    pub options: RoomOptions,
 }
 
 /// A peer of a room.
@@ -122,6 +125,8 @@ pub struct RoomPeer {
     pub device: Device,
     /// Whether it has joined.
     pub joined: bool,
+    /// What it may do.
+    pub role: Role,
     /// The node that holds its transports.
     pub host: NodeId,
     /// The worker on it.
@@ -215,6 +220,9 @@ pub struct NodeDetail {
     pub data_producers: u32,
     /// Data consumers of its own peers.
     pub data_consumers: u32,
+    /// Memory that the process holds, bytes; absent where the system does not say.
+    #[ts(type = "number | null")]
+    pub memory: Option<u64>,
     /// Ends of pipes: transports, each of one pipe between two workers.
     pub pipe_transports: u32,
     /// Producers that come in through pipes.
@@ -239,6 +247,19 @@ pub struct WorkerDetail {
     pub free_streams: u32,
     /// How many it can carry in all.
     pub total_streams: u32,
+    /// Packets a second that it sends, by estimate and measurement.
+    #[ts(type = "number")]
+    pub packets: u64,
+    /// Packets a second that it can still take.
+    #[ts(type = "number")]
+    pub free_packets: u64,
+    /// Packets a second that it can send in all.
+    #[ts(type = "number")]
+    pub total_packets: u64,
+    /// How busy its thread is, percent of a core.
+    pub cpu_percent: u8,
+    /// Whether it takes no more peers because it is too busy.
+    pub closed: bool,
     /// The port of its WebRTC server, UDP and TCP.
     pub port: u16,
 }
@@ -277,6 +298,15 @@ pub enum Change {
     Changed,
     /// It is gone.
     Removed,
+}
+
+/// Body of `POST /v1/rooms/{id}/peers/{peer}/move`: moves a peer to another node without a gap.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct MoveRequest {
+    /// Where to; where most is free when it is not said.
+    #[serde(default)]
+    pub node: Option<NodeId>,
 }
 
 /// What a refused or failed request to the operator API is answered with.

@@ -15,13 +15,19 @@
 //! A stream that ends is the end of what it stood for, on both sides, so nothing is left behind by a node that dies.
 //! mediasoup's own structures use untagged enums, which bincode cannot decode: they travel as [`Json`].
 
+mod placement;
+
+pub use placement::{Admit, Admitted, Guarantee, MovePeer, Outlook, Publish, Refusal, Reserve, Ticket};
+
+use crate::capacity::Sends;
 use crate::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
+use crate::room::RoomOptions;
 use crate::signaling::{Device, MediaKind, Role};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Raised when a frame changes its meaning; nodes of different versions refuse each other.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// A JSON document inside a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,8 +102,18 @@ pub struct Hello {
 pub enum Call {
     /// Entry to home: a client wants into a room.
     Admit(Admit),
-    /// Home to host: keep room on a worker for a session.
+    /// Home to host: keep room on workers for a session, all or nothing.
     Reserve(Reserve),
+    /// Home to host: another host refused its part, so this one is not needed.
+    Release(Ticket),
+    /// Home to host: keep so much for a room at any time, or renew that.
+    Guarantee(Guarantee),
+    /// Home to host: that is not needed any more.
+    Unguarantee(RoomId),
+    /// Host to home: a peer wants to send something that nothing was kept for when it came.
+    Publish(Publish),
+    /// An operator moves a peer; said to the room's home.
+    MovePeer(MovePeer),
     /// Which rooms are you home of? Answered with JSON: a list of [`crate::operator::RoomSummary`].
     Rooms,
     /// What do you know of this room, as its home? Answered with JSON: a [`crate::operator::RoomDetail`] or null.
@@ -111,67 +127,28 @@ pub enum Reply {
     Admitted(Admitted),
     /// It may not.
     Refused(Refusal),
-    /// The worker keeps the room asked for.
-    Reserved,
-    /// The worker has no room.
-    Full,
+    /// The workers keep the room asked for.
+    Reserved {
+        /// What is left on each worker that was asked, packets a second.
+        left: Vec<(u16, u64)>,
+    },
+    /// A worker has no room, and none keeps anything.
+    Full {
+        /// Which.
+        worker: u16,
+        /// What it has left, packets a second.
+        left: u64,
+    },
+    /// The peer may send.
+    Granted,
+    /// Done, and there is nothing to say.
+    Done,
     /// Ask this node: it is the room's home as far as the answering node can see.
     NotHome(NodeId),
     /// A document.
     Json(Json),
     /// The node could not answer.
     Failed(String),
-}
-
-/// Why a join is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Refusal {
-    /// The room has as many peers as it may have.
-    RoomFull,
-    /// No worker of the mesh has room.
-    MeshFull,
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::RoomFull => "room full",
-            Self::MeshFull => "mesh full",
-        })
-    }
-}
-
-/// A client wants into a room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Admit {
-    /// Which room.
-    pub room: RoomId,
-    /// As which peer.
-    pub peer: PeerId,
-    /// The node that holds the WebSocket.
-    pub entry: NodeId,
-    /// What the client may do.
-    pub role: Role,
-}
-
-/// Where an admitted client goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Admitted {
-    /// Names the connection.
-    pub session: SessionId,
-    /// The worker that reserved room for it.
-    pub host: WorkerAddress,
-}
-
-/// Keep room for a session. Decided from live counters; expires within seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reserve {
-    /// For whom.
-    pub session: SessionId,
-    /// On which worker of the node asked.
-    pub worker: u16,
-    /// How many streams.
-    pub streams: u32,
 }
 
 /// A session's signalling begins.
@@ -189,6 +166,10 @@ pub struct SessionOpen {
     pub role: Role,
     /// Whether the client said that it knows Skein's additions.
     pub skein: bool,
+    /// What the room is like.
+    pub options: RoomOptions,
+    /// The connection that this one takes the place of when it ends, where the client moves.
+    pub from: Option<SessionId>,
 }
 
 /// What travels on a session's stream.
@@ -228,6 +209,12 @@ pub struct PeerEntry {
     pub device: Device,
     /// Whether it has joined; until then only home and host know it.
     pub joined: bool,
+    /// What it may do.
+    pub role: Role,
+    /// Whether it knows Skein's additions.
+    pub skein: bool,
+    /// The peer's connection whose place this one takes when that ends; until then the others know that one.
+    pub from: Option<SessionId>,
 }
 
 /// A producer of a room.
@@ -237,10 +224,14 @@ pub struct ProducerEntry {
     pub id: ProducerId,
     /// Whose.
     pub peer: PeerId,
+    /// By which of its connections.
+    pub session: SessionId,
     /// On which worker.
     pub host: WorkerAddress,
     /// Audio or video.
     pub kind: MediaKind,
+    /// What it costs: as it declared at first, then as it is measured.
+    pub sends: Sends,
     /// Whether its peer paused it.
     pub paused: bool,
     /// What the client attached: [`crate::signaling::AppData`].
@@ -254,6 +245,8 @@ pub struct DataProducerEntry {
     pub id: DataProducerId,
     /// Whose.
     pub peer: PeerId,
+    /// By which of its connections.
+    pub session: SessionId,
     /// On which worker.
     pub host: WorkerAddress,
     /// The data channel's label.
@@ -284,6 +277,8 @@ pub enum RosterChange {
     Peer(PeerEntry),
     /// A peer's session ended; its producers went before.
     PeerGone(PeerId, SessionId),
+    /// Another connection took the place of a peer's, whose producers went before. To clients nothing happened.
+    PeerMoved(PeerEntry),
     /// A producer came or changed.
     Producer(ProducerEntry),
     /// A producer closed.
@@ -314,6 +309,8 @@ pub enum HostMessage {
         roster: Roster,
         /// The pipes that end at it.
         pipes: Vec<PipeEntry>,
+        /// What the room is like, should the home not know it.
+        options: RoomOptions,
     },
     /// One change of it.
     Change(RosterChange),
@@ -321,12 +318,16 @@ pub enum HostMessage {
     PipeUp(PipeEntry),
     /// It no longer is.
     PipeDown(PipeEntry),
-    /// The loudest of the host's peers, or nobody.
-    Speaker(Option<Speaker>),
+    /// The loudest of the host's peers, the loudest first; nobody when all are silent.
+    Speakers(Vec<Speaker>),
     /// A moderator sends a peer away.
     Kick(PeerId),
     /// A moderator closes the room.
     CloseRoom,
+    /// A moderator lets a peer do something else.
+    SetRole(PeerId, Role),
+    /// A client does not want to move.
+    MoveRefused(SessionId),
 }
 
 /// Who speaks and how loud.
@@ -362,8 +363,39 @@ pub enum HomeMessage {
         /// For people.
         reason: String,
     },
+    /// A session is to move to another host.
+    Move {
+        /// Which.
+        session: SessionId,
+        /// For its new connection.
+        token: String,
+        /// The other host.
+        host: NodeId,
+        /// How long that keeps room.
+        seconds: u32,
+        /// For people.
+        reason: String,
+    },
+    /// A session that came to take the place of another has it.
+    Arrived(SessionId),
+    /// A peer may do something else.
+    Role(PeerId, Role),
+    /// From which workers to get the producers of other nodes, where not from those nodes themselves. Replaces what was
+    /// said before.
+    Relays(Vec<(NodeId, WorkerAddress)>),
+    /// Whose media is forwarded, in a room that does not forward all. Replaces what was said before.
+    Forward(Forward),
     /// The answering node is not the room's home; ask this one.
     NotHome(NodeId),
+}
+
+/// Whose media is forwarded to everyone in a room that does not forward all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// Their video; to some also that of those whom they pinned.
+    pub video: Vec<PeerId>,
+    /// Their audio.
+    pub audio: Vec<PeerId>,
 }
 
 /// How RTP reaches one end of a pipe.
@@ -420,6 +452,8 @@ pub enum PipeEvent {
         rtp_parameters: Json,
         /// Whether its peer has paused it.
         paused: bool,
+        /// What it costs, as far as the sending end knows.
+        sends: Sends,
     },
     /// Its peer paused it.
     Paused(ProducerId),
@@ -467,6 +501,9 @@ mod tests {
             display_name: "P".to_owned(),
             device,
             joined: true,
+            role: Role::Publish,
+            skein: true,
+            from: None,
         }
     }
 

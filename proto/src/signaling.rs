@@ -121,6 +121,28 @@ impl Role {
     }
 }
 
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Listen => "listen",
+            Self::Publish => "publish",
+            Self::Moderate => "moderate",
+        })
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "listen" => Ok(Self::Listen),
+            "publish" => Ok(Self::Publish),
+            "moderate" => Ok(Self::Moderate),
+            _ => Err(format!("role: {text:?} is none of listen, publish and moderate")),
+        }
+    }
+}
+
 impl PartialOrd for Role {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))

@@ -132,6 +132,21 @@ client_requests! {
     "kick" => Kick(PeerRef) -> Empty;
     /// Sends everyone away for good. For roles that moderate.
     "closeRoom" => CloseRoom(Empty) -> Empty;
+    /// Lets a listener send. For roles that moderate.
+    "promote" => Promote(PeerRef) -> Empty;
+    /// Lets a peer only listen; what it sends ends. For roles that moderate.
+    "demote" => Demote(PeerRef) -> Empty;
+    /// Whose video is to be forwarded whoever speaks, in a room that forwards that of few. Replaces what was said
+    /// before.
+    "pin" => Pin(Pin) -> Empty;
+}
+
+/// Body of `pin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct Pin {
+    /// Who.
+    pub peer_ids: Vec<PeerId>,
 }
 
 /// No body, or no answer. Fields that a client sends all the same are ignored.

@@ -1,7 +1,8 @@
 //! What a node asks of a client and tells it.
 
-use super::{AppData, Device, MediaKind, RtpParameters, Score, SctpStreamParameters};
+use super::{AppData, Device, MediaKind, Role, RtpParameters, Score, SctpStreamParameters};
 use crate::ids::{ConsumerId, DataConsumerId, DataProducerId, NodeId, PeerId, ProducerId};
+use crate::room::RoomOptions;
 use serde::Serialize;
 use ts_rs::TS;
 
@@ -13,6 +14,23 @@ pub enum ServerRequest {
     NewConsumer(NewConsumer),
     /// A data consumer was made for the client.
     NewDataConsumer(NewDataConsumer),
+    /// For clients that said `skein=1`: another host is to hold the client's transports.
+    Move(Move),
+}
+
+/// Body of `move`. A client that accepts connects once more, with `move=TOKEN` in its query, joins and sends there what it
+/// sends here, and ends this connection when what it receives there flows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct Move {
+    /// To be shown by the new connection. Good once, for `seconds`.
+    pub token: String,
+    /// How long the other host keeps room for the client.
+    pub seconds: u32,
+    /// The other host.
+    pub host: NodeId,
+    /// For people: why.
+    pub reason: String,
 }
 
 /// How a consumer's streams are layered.
@@ -90,6 +108,18 @@ pub enum Notification {
         host: NodeId,
         /// WebSocket addresses of all nodes of the mesh, the entry's first.
         endpoints: Vec<String>,
+        /// What the client may do.
+        role: Role,
+        /// What the room is like.
+        room: RoomOptions,
+    },
+    /// For clients that said `skein=1`: someone, perhaps the client itself, may do something else now. Who may only
+    /// listen sends nothing any more.
+    RoleChanged {
+        /// Who.
+        peer_id: PeerId,
+        /// What it may do.
+        role: Role,
     },
     /// Someone joined.
     NewPeer {

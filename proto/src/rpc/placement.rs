@@ -1,0 +1,126 @@
+//! What homes and hosts ask of each other about places: joins, reservations, guarantees, moves.
+
+use crate::capacity::{Cost, Sends};
+use crate::ids::{NodeId, PeerId, RoomId, SessionId, WorkerAddress};
+use crate::room::{RoomOptions, RoomWish};
+use crate::signaling::Role;
+use serde::{Deserialize, Serialize};
+
+/// Why a join is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The room has as many peers as it may have.
+    RoomFull,
+    /// No worker of the mesh has room.
+    MeshFull,
+    /// The peer may not have what it asks for; says why.
+    NotAllowed(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::RoomFull => f.write_str("room full"),
+            Self::MeshFull => f.write_str("mesh full"),
+            Self::NotAllowed(why) => write!(f, "not allowed: {why}"),
+        }
+    }
+}
+
+/// A client wants into a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admit {
+    /// Which room.
+    pub room: RoomId,
+    /// As which peer.
+    pub peer: PeerId,
+    /// The node that holds the WebSocket.
+    pub entry: NodeId,
+    /// The most that the client may do.
+    pub role: Role,
+    /// What it asked to be, or its token says; the room's mode decides where neither does.
+    pub asked: Option<Role>,
+    /// What the room should be like.
+    pub wish: RoomWish,
+    /// The token of a move, where the client comes from another host.
+    pub moving: Option<String>,
+    /// Whether the client said that it knows Skein's additions, and can be moved without a gap.
+    pub skein: bool,
+}
+
+/// Where an admitted client goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// Names the connection.
+    pub session: SessionId,
+    /// The worker that reserved room for it.
+    pub host: WorkerAddress,
+    /// What the client may do.
+    pub role: Role,
+    /// What the room is like.
+    pub options: RoomOptions,
+    /// The connection that this one takes the place of when it ends, where the client moves.
+    pub from: Option<SessionId>,
+}
+
+/// Names one reservation, so that it can be given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ticket(pub u64);
+
+/// Keep room for a session. Decided from live counters; expires within seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// Names it.
+    pub ticket: Ticket,
+    /// For whom.
+    pub session: SessionId,
+    /// In which room.
+    pub room: RoomId,
+    /// What is needed on which workers of the node asked.
+    pub demands: Vec<(u16, Cost)>,
+    /// On which worker the session is to be, where that is one of them.
+    pub at: Option<(u16, Outlook)>,
+    /// Whether peers move: what is kept for that may be used.
+    pub moves: bool,
+}
+
+/// What a room may need on a worker beside what it has there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// How much it is expected to grow there still, packets a second.
+    pub growth: u64,
+    /// What it takes there for the room to go on elsewhere: to send what its peers there send to another worker, and what a
+    /// newcomer there sends to them. Packets a second.
+    pub spare: u64,
+}
+
+/// Keep so much for a room at any time, used or not. Expires unless it is renewed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guarantee {
+    /// Which room.
+    pub room: RoomId,
+    /// What on which workers of the node asked.
+    pub demands: Vec<(u16, Cost)>,
+}
+
+/// A peer wants to send something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// In which room.
+    pub room: RoomId,
+    /// Who.
+    pub session: SessionId,
+    /// What it is expected to cost.
+    pub sends: Sends,
+}
+
+/// An operator moves a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovePeer {
+    /// In which room.
+    pub room: RoomId,
+    /// Who.
+    pub peer: PeerId,
+    /// To which node; to any other where it is not said.
+    pub node: Option<NodeId>,
+}
