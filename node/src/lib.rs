@@ -5,9 +5,9 @@
 //! | [`signaling`] | the client's edge: HTTP, WebSocket, tokens, relaying to a host | `mesh` |
 //! | [`session`] | one peer on its host: protoo requests turned into media calls | `room`, `media` |
 //! | [`room`] | a room's home (roster, admission) and a host's part of a room, with its pipes | `mesh`, `media`, `placement` |
-//! | [`media`] | workers, routers, transports, pipes, observers; the only code that names mediasoup | nobody |
+//! | [`media`] | workers, routers, transports, pipes, observers, what streams cost; the only code that names mediasoup | `placement` |
 //! | [`mesh`] | identity, gossip, membership, streams between nodes; the only code that names quinn and chitchat | nobody |
-//! | [`placement`] | which worker a peer goes to; pure | nobody |
+//! | [`placement`] | capacity, cost, choice of host, relays, who moves; pure | nobody |
 //! | [`operator`] | HTTP API, metrics, events, and the pages that the node serves | all of them, to show them |
 //! | [`node`] | joins the parts | all of them |
 //!

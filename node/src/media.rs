@@ -4,22 +4,30 @@
 //! have no deadline of their own, so every one goes through [`bounded`]. Its callbacks run on the worker's thread with
 //! a lock held: they do nothing but `try_send`.
 
+mod accounts;
+pub mod calibrate;
 mod codecs;
 mod counts;
 mod data;
 mod entity;
+pub mod health;
+mod meter;
 mod observer;
 mod pipe;
 mod router;
+mod thread;
 mod transport;
 mod worker;
 
+pub use accounts::Accounts;
 pub use counts::{Counted, Counts};
 pub use data::{DataInlet, DataMessage, DataTap};
 pub use entity::{Consumer, DataConsumer, DataProducer, Events, MediaEvent, Producer};
+pub use meter::Meter;
 pub use observer::{Heard, SpeakerObserver};
 pub use pipe::{PipeConsumer, PipeTransport, PipedProducer};
 pub use router::Router;
+pub use thread::Thread;
 pub use transport::{TransportOptions, WebRtcTransport};
 pub use worker::{Worker, Workers};
 
@@ -49,6 +57,9 @@ pub enum MediaError {
     /// mediasoup refused.
     #[error("{0}")]
     Refused(String),
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] skein_bootstrap::config::ConfigError),
     /// The worker did not answer in time.
     #[error("the worker did not answer within {} s", WORKER_DEADLINE.as_secs())]
     Deadline,

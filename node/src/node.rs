@@ -1,8 +1,11 @@
 //! The one place that joins the parts.
 
-use crate::media::{MediaError, Workers};
+mod load;
+
+use crate::media::{MediaError, Workers, health};
 use crate::mesh::{Incoming, Mesh, MeshError, MeshSettings, MeshStream};
 use crate::operator::{self, Operator};
+use crate::room::homes::HomeSettings;
 use crate::room::host::Context;
 use crate::room::{Homes, Rooms, data, source};
 use crate::session;
@@ -11,7 +14,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use skein_bootstrap::config::Config;
 use skein_bootstrap::token::{TokenError, Verifier};
-use skein_proto::gossip::{Facts, Load, Phase};
+use skein_proto::gossip::{Facts, Phase};
 use skein_proto::ids::NodeId;
 use skein_proto::rpc::{Call, Json, Open, Reply};
 use std::net::{SocketAddr, TcpListener};
@@ -24,8 +27,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How often the load is gossiped, when it changed.
-const LOAD_INTERVAL: Duration = Duration::from_millis(250);
 /// How long sessions and sockets may take to end when the node stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// How many events a watching operator may fall behind.
@@ -92,6 +93,7 @@ impl Node {
         let tls = server_tls(config).await?;
         let (workers, deaths) = Workers::start(&config.media).await?;
         let counts = Arc::clone(workers.counts());
+        let meter = Arc::clone(workers.meter());
         let facts = Facts {
             role: config.node.role.as_str().to_owned(),
             region: config.node.region.clone(),
@@ -116,10 +118,19 @@ impl Node {
             tasks: tasks.clone(),
             cancel: cancel.clone(),
         }));
-        let homes = Homes::new(mesh.clone(), config.room.size, config.placement.prefer);
+        let health =
+            health::spawn(cancel.clone(), rooms.context().workers.iter().map(|w| w.thread()).collect());
+        tasks.spawn(load::heed(health.clone(), Arc::clone(&rooms), cancel.clone()));
+        let settings = HomeSettings {
+            options: config.room.options(),
+            max_size: config.room.max_size,
+            placement: config.placement.clone(),
+        };
+        let homes = Homes::new(mesh.clone(), settings, tasks.clone());
         let signaling = Arc::new(Signaling {
             mesh: mesh.clone(),
             limits: config.signaling.clone(),
+            rooms: config.room.clone(),
             verifier,
             counts,
             counters: SignalingCounters::default(),
@@ -132,13 +143,15 @@ impl Node {
             rooms: Arc::clone(&rooms),
             signaling,
             token: config.auth.operator_token.clone(),
+            health,
             started: Instant::now(),
             events: broadcast::Sender::new(EVENTS),
         });
-        gossip_load(&mesh, &rooms, &homes);
+        tasks.spawn(meter.run(cancel.clone()));
         tasks.spawn(Arc::clone(&homes).run(cancel.clone()));
         tasks.spawn(operator::run_watch(Arc::clone(&operator), cancel.clone()));
-        tasks.spawn(keep_load_gossiped(mesh.clone(), Arc::clone(&rooms), Arc::clone(&homes), cancel.clone()));
+        let gossiper = load::Gossiper::new(mesh.clone(), Arc::clone(&rooms), Arc::clone(&homes));
+        tasks.spawn(gossiper.run(cancel.clone()));
         tasks.spawn(dispatch(incoming, Arc::clone(&rooms), homes, tasks.clone()));
         let handle = Handle::new();
         let server = serve(listener, tls, operator, handle.clone())?;
@@ -206,27 +219,6 @@ fn serve(
     })
 }
 
-fn gossip_load(mesh: &Mesh, rooms: &Rooms, homes: &Homes) {
-    let now = Instant::now();
-    let workers: Vec<_> = rooms.context().workers.iter().map(|worker| worker.detail(now)).collect();
-    mesh.set_load(&Load {
-        free: workers.iter().map(|worker| worker.free_streams).collect(),
-        total: workers.iter().map(|worker| worker.total_streams).collect(),
-        peers: rooms.context().workers.counts().sessions.load(std::sync::atomic::Ordering::Relaxed),
-        rooms: u32::try_from(homes.len()).unwrap_or(u32::MAX),
-    });
-}
-
-async fn keep_load_gossiped(mesh: Mesh, rooms: Arc<Rooms>, homes: Arc<Homes>, cancel: CancellationToken) {
-    let mut ticks = tokio::time::interval(LOAD_INTERVAL);
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            _ = ticks.tick() => gossip_load(&mesh, &rooms, &homes),
-        }
-    }
-}
-
 /// Gives each stream that a node opened to the part that it is for. Ends with the mesh.
 async fn dispatch(mut incoming: Incoming, rooms: Arc<Rooms>, homes: Arc<Homes>, tasks: TaskTracker) {
     let cancel = rooms.context().cancel.clone();
@@ -274,15 +266,27 @@ async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream
         Ok(json) => Reply::Json(json),
         Err(error) => Reply::Failed(error.to_string()),
     };
+    let accounts = rooms.context().workers.accounts();
     let reply = match call {
         Call::Admit(admit) => homes.admit(admit).await,
-        Call::Reserve(reserve) => match rooms.context().workers.get(reserve.worker) {
-            Some(worker) if worker.reserve(reserve.session, reserve.streams, Instant::now()) => {
-                Reply::Reserved
-            }
-            Some(_) => Reply::Full,
-            None => Reply::Failed(format!("worker {}: there is none", reserve.worker)),
+        Call::Reserve(reserve) => match accounts.reserve(&reserve, Instant::now()) {
+            Ok(left) => Reply::Reserved { left },
+            Err(full) => Reply::Full { worker: full.worker, left: full.left.packets },
         },
+        Call::Release(ticket) => {
+            accounts.release(ticket);
+            Reply::Done
+        }
+        Call::Guarantee(guarantee) => match accounts.guarantee(&guarantee, Instant::now()) {
+            Ok(()) => Reply::Done,
+            Err(full) => Reply::Full { worker: full.worker, left: full.left.packets },
+        },
+        Call::Unguarantee(room) => {
+            accounts.unguarantee(&room);
+            Reply::Done
+        }
+        Call::Publish(publish) => homes.publish(publish).await,
+        Call::MovePeer(wish) => homes.move_peer(wish).await,
         Call::Rooms => json(Json::new(&homes.summaries())),
         Call::Room(room) => json(Json::new(&homes.detail(&room))),
     };

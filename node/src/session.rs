@@ -4,7 +4,9 @@
 //! Bringing a producer from another worker or node takes time, so it happens beside the loop, in [`Arrivals`].
 
 mod consume;
+mod publish;
 mod request;
+mod stage;
 
 use crate::media::{Consumer, Counted, DataConsumer, DataProducer, MediaEvent, Producer, WebRtcTransport};
 use crate::mesh::{MeshError, MeshReceiver, MeshSender, MeshStream};
@@ -16,11 +18,11 @@ use consume::Arrivals;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use request::Failure;
 use skein_proto::ids::{
-    ConsumerId, DataConsumerId, DataProducerId, NodeId, ProducerId, TransportId, WorkerAddress,
+    ConsumerId, DataConsumerId, DataProducerId, NodeId, PeerId, ProducerId, TransportId, WorkerAddress,
 };
 use skein_proto::rpc::{DataProducerEntry, ProducerEntry, SessionFrame, SessionOpen};
 use skein_proto::signaling::{
-    self, ClientFrame, ClientRequest, Notification, RtpCapabilities, Score, ServerRequest,
+    self, ClientFrame, ClientRequest, MediaKind, Notification, RtpCapabilities, Score, ServerRequest,
 };
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -54,14 +56,21 @@ struct Transport {
 struct Sending {
     producer: Producer,
     entry: ProducerEntry,
+    /// When others were told last what it costs.
+    told: Instant,
 }
 
 struct Receiving {
     consumer: Consumer,
     producer: ProducerId,
+    /// Whose it is.
+    peer: PeerId,
+    kind: MediaKind,
     /// Whether the client wants it right now; what it accepted starts when this is so.
     paused_by_client: bool,
     accepted: bool,
+    /// Whether the room forwards it to this peer.
+    forwarded: bool,
     _lease: Option<Lease>,
 }
 
@@ -74,6 +83,7 @@ struct ReceivingData {
 enum Asked {
     Consumer(ConsumerId),
     DataConsumer(DataConsumerId),
+    Move,
 }
 
 /// What the peer said when it joined.
@@ -102,6 +112,8 @@ pub struct Session {
     data_taken: HashSet<DataProducerId>,
     /// How often the client could not receive a producer.
     unreceivable: HashMap<ProducerId, u8>,
+    /// Whose video the client wants whoever speaks.
+    pins: HashSet<PeerId>,
     arrivals: Arrivals,
     asked: HashMap<u64, (Asked, Instant)>,
     last_request: u64,
@@ -152,6 +164,7 @@ pub async fn run(rooms: Arc<Rooms>, entry: NodeId, open: SessionOpen, stream: Me
         taken: HashSet::new(),
         data_taken: HashSet::new(),
         unreceivable: HashMap::new(),
+        pins: HashSet::new(),
         arrivals: Arrivals::default(),
         asked: HashMap::new(),
         last_request: 0,
@@ -170,9 +183,7 @@ pub async fn run(rooms: Arc<Rooms>, entry: NodeId, open: SessionOpen, stream: Me
     }
     // The roster first, so that nobody is told of a peer whose media is gone already.
     rooms.leave(&room, id);
-    if let Some(worker) = context.workers.get(worker) {
-        worker.release(id);
-    }
+    context.workers.accounts().release_session(id);
     tracing::debug!(session = %id, room = %room.id, "session ended");
 }
 
@@ -228,6 +239,8 @@ impl Session {
                 node: entry.clone(),
                 host: self.own.node.clone(),
                 endpoints,
+                role: self.open.role,
+                room: self.open.options,
             })
             .await?;
         }
@@ -325,6 +338,15 @@ impl Session {
                 };
                 self.notify(Notification::ActiveSpeaker { peer_id, volume }).await
             }
+            RoomEvent::Role(peer, role) => self.role_changed(peer, role).await,
+            RoomEvent::Forward(_) => self.refresh_forwarded().await,
+            RoomEvent::Move(body) if self.open.skein && self.joined.is_some() => {
+                self.ask(ServerRequest::Move(body), Asked::Move).await
+            }
+            RoomEvent::Move(_) => {
+                self.room.stay(self.open.session);
+                Ok(())
+            }
             RoomEvent::Close { code, reason } => Err(End::Close { code, reason }),
         }
     }
@@ -383,6 +405,7 @@ impl Session {
         for id in late {
             self.rejected(id, "no answer in time");
         }
+        self.tell_costs(now);
         // What could not be brought here a moment ago is tried again.
         self.consume_offered();
         Ok(())

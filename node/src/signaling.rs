@@ -12,6 +12,7 @@ use serde::Deserialize;
 use skein_bootstrap::config;
 use skein_bootstrap::token::Verifier;
 use skein_proto::ids::{PeerId, RoomId};
+use skein_proto::room::{RoomError, RoomWish};
 use skein_proto::signaling::{Role, SUBPROTOCOL};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,6 +66,8 @@ pub struct Signaling {
     pub mesh: Mesh,
     /// Limits.
     pub limits: config::Signaling,
+    /// What rooms are like.
+    pub rooms: config::Room,
     /// Checks client tokens, where the mesh asks for them.
     pub verifier: Option<Verifier>,
     /// What the node holds.
@@ -85,13 +88,27 @@ pub struct Query {
     peer_id: Option<String>,
     token: Option<String>,
     skein: Option<String>,
+    role: Option<String>,
+    mode: Option<String>,
+    size: Option<String>,
+    guaranteed: Option<String>,
+    last_n: Option<String>,
+    #[serde(rename = "move")]
+    moving: Option<String>,
 }
 
 /// A client that was let in.
 struct Client {
     room: RoomId,
     peer: PeerId,
+    /// The most that it may be.
     role: Role,
+    /// What it asks to be, or its token says.
+    asked: Option<Role>,
+    /// What the room should be like.
+    wish: RoomWish,
+    /// The token of a move.
+    moving: Option<String>,
     skein: bool,
 }
 
@@ -129,7 +146,27 @@ impl Signaling {
                 "the node holds as many clients as it may".to_owned(),
             );
         }
-        let client = Client { room, peer, role, skein: query.skein.as_deref() == Some("1") };
+        let asked = match query.role.as_deref().map(str::parse::<Role>).transpose() {
+            Ok(asked) => asked,
+            Err(reason) => return self.malformed(reason),
+        };
+        if let Some(asked) = asked.filter(|asked| *asked > role) {
+            let reason = format!("role: is {asked}, and the token allows {role} at most");
+            return refuse(StatusCode::FORBIDDEN, reason);
+        }
+        let wish = match query.wish(&self.rooms) {
+            Ok(wish) => wish,
+            Err(reason) => return self.malformed(reason),
+        };
+        if !wish.is_empty() && !role.may_moderate() {
+            let reason =
+                "mode, size, guaranteed, lastN: the token does not allow to say what the room is like";
+            return refuse(StatusCode::FORBIDDEN, reason.to_owned());
+        }
+        // What a token says a peer is, it is; without tokens the room's mode decides.
+        let asked = asked.or(self.verifier.as_ref().map(|_| role));
+        let skein = query.skein.as_deref() == Some("1");
+        let client = Client { room, peer, role, asked, wish, moving: query.moving.clone(), skein };
         let edge = Arc::clone(&self);
         upgrade
             .protocols([SUBPROTOCOL])
@@ -159,6 +196,34 @@ impl Signaling {
                 None
             }
         }
+    }
+}
+
+impl Query {
+    /// What the room should be like.
+    fn wish(&self, rooms: &config::Room) -> Result<RoomWish, String> {
+        let number = |name: &str, value: &Option<String>| {
+            let parse = |text: &String| {
+                text.parse::<u32>()
+                    .map_err(|_| format!("{name}: {text:?} is not a number from 0 to {}", u32::MAX))
+            };
+            value.as_ref().map(parse).transpose()
+        };
+        let guaranteed = match self.guaranteed.as_deref() {
+            None => None,
+            Some("1" | "true") => Some(true),
+            Some("0" | "false") => Some(false),
+            Some(other) => return Err(format!("guaranteed: {other:?} is neither true nor false")),
+        };
+        let mode = self.mode.as_deref().map(str::parse).transpose().map_err(|e: RoomError| e.to_string())?;
+        let wish = RoomWish {
+            mode,
+            size: number("size", &self.size)?,
+            guaranteed,
+            last_n: number("lastN", &self.last_n)?,
+        };
+        wish.options(&rooms.options(), rooms.max_size).map_err(|error| error.to_string())?;
+        Ok(wish)
     }
 }
 

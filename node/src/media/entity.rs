@@ -1,10 +1,11 @@
 //! What transports carry: producers, consumers, data producers, data consumers; and what they report.
 
-use super::worker::Stream;
+use super::accounts::{ConsumerAccount, ProducerAccount};
 use super::{Counted, MediaError, bounded, json, typed};
 use mediasoup::consumer::ConsumerType as MediasoupType;
 use mediasoup::prelude::*;
 use serde_json::Value;
+use skein_proto::capacity::Sends;
 use skein_proto::ids;
 use skein_proto::signaling::{self, ConsumerType, MediaKind, Stats};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub enum MediaEvent {
 pub struct Producer {
     producer: mediasoup::producer::Producer,
     kind: MediaKind,
-    _stream: Stream,
+    account: Arc<ProducerAccount>,
     _counted: Counted,
 }
 
@@ -51,10 +52,15 @@ impl Producer {
     pub(super) fn new(
         producer: mediasoup::producer::Producer,
         kind: MediaKind,
-        stream: Stream,
+        account: Arc<ProducerAccount>,
         counted: Counted,
     ) -> Self {
-        Self { producer, kind, _stream: stream, _counted: counted }
+        Self { producer, kind, account, _counted: counted }
+    }
+
+    /// What it costs: as it was declared, or as it was measured last while it was not paused.
+    pub fn sends(&self) -> Sends {
+        self.account.sends()
     }
 
     /// Its id.
@@ -107,13 +113,17 @@ pub(super) fn watch_producer(producer: &mediasoup::producer::Producer, events: &
 /// A track that a client receives.
 pub struct Consumer {
     consumer: mediasoup::consumer::Consumer,
-    _stream: Stream,
+    _account: Arc<ConsumerAccount>,
     _counted: Counted,
 }
 
 impl Consumer {
-    pub(super) fn new(consumer: mediasoup::consumer::Consumer, stream: Stream, counted: Counted) -> Self {
-        Self { consumer, _stream: stream, _counted: counted }
+    pub(super) fn new(
+        consumer: mediasoup::consumer::Consumer,
+        account: Arc<ConsumerAccount>,
+        counted: Counted,
+    ) -> Self {
+        Self { consumer, _account: account, _counted: counted }
     }
 
     /// Its id.

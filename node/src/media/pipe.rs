@@ -1,12 +1,14 @@
 //! One end of a pipe between two routers of one room, inside a node or across nodes.
 
-use super::worker::Stream;
+use super::accounts::{ConsumerAccount, ProducerAccount};
 use super::{Counted, MediaError, Router, bounded, id, json, parse};
 use mediasoup::prelude::*;
 use serde_json::Value;
+use skein_proto::capacity::Sends;
 use skein_proto::ids;
 use skein_proto::rpc::{Json, PipeEnd};
 use skein_proto::signaling::MediaKind;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// How long a pipe's receiving end waits before it asks for another key frame, milliseconds: a request on a pipe asks
@@ -88,7 +90,12 @@ impl PipeTransport {
         consumer.on_producer_pause(report(Some(true))).detach();
         consumer.on_producer_resume(report(Some(false))).detach();
         consumer.on_producer_close(report(None)).detach();
-        Ok(PipeConsumer { consumer, _stream: self.router.worker.carry() })
+        let worker = &self.router.worker;
+        let leaves_node = self.srtp;
+        let cost = |sends: Sends| if leaves_node { sends.all } else { sends.all.inside() };
+        let account = Arc::new(worker.accounts.consumer(&self.router.room, worker.index(), producer, cost));
+        worker.meter.consumer(&consumer, &account, leaves_node);
+        Ok(PipeConsumer { consumer, _account: account })
     }
 
     /// Receives a producer from the other end, with the id that it has there.
@@ -97,28 +104,32 @@ impl PipeTransport {
     /// When the parameters are malformed or the router has a producer of that id.
     pub async fn produce(
         &self,
-        producer: &ids::ProducerId,
+        own: &ids::ProducerId,
         media: MediaKind,
         parameters: &Json,
         paused: bool,
+        sends: Sends,
     ) -> Result<PipedProducer, MediaError> {
         let value: Value = parameters.read().map_err(|e| MediaError::Refused(e.to_string()))?;
         let mut options = ProducerOptions::new_pipe_transport(
-            id("producerId", &producer.0)?,
+            id("producerId", &own.0)?,
             super::transport::kind(media),
             parse("rtpParameters", value)?,
         );
         options.paused = paused;
         options.key_frame_request_delay = KEY_FRAME_REQUEST_DELAY_MS;
         let producer = bounded(self.transport.produce(options)).await?;
-        Ok(PipedProducer { producer, _stream: self.router.worker.carry() })
+        let worker = &self.router.worker;
+        let account = worker.accounts.producer(&self.router.room, worker.index(), own, sends);
+        worker.meter.producer(&producer, &account);
+        Ok(PipedProducer { producer, _account: account })
     }
 }
 
 /// A producer as it enters a pipe.
 pub struct PipeConsumer {
     consumer: mediasoup::consumer::Consumer,
-    _stream: Stream,
+    _account: Arc<ConsumerAccount>,
 }
 
 impl PipeConsumer {
@@ -163,7 +174,7 @@ impl PipeConsumer {
 /// A producer as it comes out of a pipe.
 pub struct PipedProducer {
     producer: mediasoup::producer::Producer,
-    _stream: Stream,
+    _account: Arc<ProducerAccount>,
 }
 
 impl PipedProducer {

@@ -3,6 +3,7 @@
 use super::transport::{TransportOptions, WebRtcTransport};
 use super::{Counted, MediaError, PipeTransport, Worker, bounded, json, parse};
 use mediasoup::prelude::*;
+use skein_proto::ids::RoomId;
 use skein_proto::signaling;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 pub struct Router {
     pub(super) router: mediasoup::router::Router,
     pub(super) worker: Arc<Worker>,
+    pub(super) room: RoomId,
     _counted: Arc<Counted>,
 }
 
 impl Router {
-    pub(super) fn new(router: mediasoup::router::Router, worker: Arc<Worker>) -> Self {
+    pub(super) fn new(router: mediasoup::router::Router, worker: Arc<Worker>, room: RoomId) -> Self {
         let counted = Arc::new(worker.counts.hold(|counts| &counts.routers));
-        Self { router, worker, _counted: counted }
+        Self { router, worker, room, _counted: counted }
     }
 
     /// The worker it is on.

@@ -3,10 +3,12 @@
 use super::entity::{Events, watch_consumer, watch_producer};
 use super::{Consumer, Counted, DataConsumer, DataProducer, MediaError, MediaEvent, Producer, Router};
 use super::{bounded, id, json, parse, typed};
+use crate::placement::estimate;
 use mediasoup::prelude::*;
 use mediasoup::transport::{TransportTraceEventData, TransportTraceEventType};
 use mediasoup::types::rtp_parameters::MediaKind as Kind;
 use serde_json::Value;
+use skein_proto::capacity::Sends;
 use skein_proto::ids;
 use skein_proto::signaling::{self, MediaKind, WebRtcTransportInfo};
 use std::sync::Arc;
@@ -116,6 +118,16 @@ impl WebRtcTransport {
         json(&bounded(self.transport.restart_ice()).await?).map(signaling::IceParameters)
     }
 
+    /// What the client is expected to send with these parameters.
+    ///
+    /// # Errors
+    /// Names the field of the parameters that is wrong.
+    pub fn expect(media: MediaKind, parameters: &signaling::RtpParameters) -> Result<Sends, MediaError> {
+        let parameters: RtpParameters = parse("rtpParameters", with_rtcp_defaults(parameters.0.clone()))?;
+        check_kind(media, &parameters)?;
+        Ok(declared(media, &parameters))
+    }
+
     /// Receives a track from the client.
     ///
     /// # Errors
@@ -127,6 +139,7 @@ impl WebRtcTransport {
     ) -> Result<Producer, MediaError> {
         let mut parameters: RtpParameters = parse("rtpParameters", with_rtcp_defaults(parameters.0))?;
         check_kind(media, &parameters)?;
+        let sends = declared(media, &parameters);
         // mediasoup-client sends an empty name for the first producer of a browser, and the worker refuses it.
         if parameters.rtcp.cname.as_deref() == Some("") {
             parameters.rtcp.cname = None;
@@ -134,7 +147,10 @@ impl WebRtcTransport {
         let producer = bounded(self.transport.produce(ProducerOptions::new(kind(media), parameters))).await?;
         watch_producer(&producer, &self.events);
         let worker = &self.router.worker;
-        Ok(Producer::new(producer, media, worker.carry(), worker.counts.hold(|counts| &counts.producers)))
+        let own = ids::ProducerId(producer.id().to_string());
+        let account = worker.accounts.producer(&self.router.room, worker.index(), &own, sends);
+        worker.meter.producer(&producer, &account);
+        Ok(Producer::new(producer, media, account, worker.counts.hold(|counts| &counts.producers)))
     }
 
     /// Whether the client can receive a producer of its router.
@@ -162,7 +178,11 @@ impl WebRtcTransport {
         let consumer = bounded(self.transport.consume(options)).await?;
         watch_consumer(&consumer, &self.events);
         let worker = &self.router.worker;
-        Ok(Consumer::new(consumer, worker.carry(), worker.counts.hold(|counts| &counts.consumers)))
+        let account =
+            worker.accounts.consumer(&self.router.room, worker.index(), producer, |sends| sends.one);
+        let account = Arc::new(account);
+        worker.meter.consumer(&consumer, &account, true);
+        Ok(Consumer::new(consumer, account, worker.counts.hold(|counts| &counts.consumers)))
     }
 
     /// Receives a data channel from the client.
@@ -237,6 +257,12 @@ fn check_kind(media: MediaKind, parameters: &RtpParameters) -> Result<(), MediaE
         }
     }
     Ok(())
+}
+
+/// What a client declares that it will send.
+pub(super) fn declared(media: MediaKind, parameters: &RtpParameters) -> Sends {
+    let bitrates: Vec<_> = parameters.encodings.iter().map(|e| e.max_bitrate).collect();
+    estimate::producer(media, &bitrates)
 }
 
 /// mediasoup's crate names a candidate's address `address`; older clients look for it under `ip`.

@@ -1,26 +1,24 @@
 //! Workers: one thread of mediasoup's a core, each with one WebRTC server, and what they carry.
 
-use super::{Counts, MediaError, Router, bounded};
+use super::thread::{Introduced, Thread};
+use super::{Accounts, Counts, MediaError, Meter, Router, bounded};
+use crate::placement::ledger::{Budget, Ledger};
 use mediasoup::prelude::*;
 use mediasoup::worker::WorkerLogLevel;
-use parking_lot::Mutex;
 use skein_bootstrap::config;
-use skein_proto::ids::SessionId;
+use skein_proto::capacity::REFERENCE;
+use skein_proto::ids::RoomId;
 use skein_proto::operator::WorkerDetail;
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
-
-/// How long a reservation holds. The session it is for produces and consumes within this time, and is then counted
-/// by what it does.
-const RESERVATION_LIFE: Duration = Duration::from_secs(5);
 
 /// All workers of the node.
 pub struct Workers {
     workers: Vec<Arc<Worker>>,
     counts: Arc<Counts>,
+    accounts: Arc<Accounts>,
+    meter: Arc<Meter>,
 }
 
 /// One worker.
@@ -31,25 +29,9 @@ pub struct Worker {
     pub(super) server: WebRtcServer,
     pub(super) settings: Arc<config::Media>,
     pub(super) counts: Arc<Counts>,
-    load: Arc<Load>,
-}
-
-/// What a worker carries.
-#[derive(Debug)]
-struct Load {
-    total: u32,
-    streams: AtomicU32,
-    reservations: Mutex<HashMap<SessionId, (u32, Instant)>>,
-}
-
-/// One stream that a worker carries, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Stream(Arc<Load>);
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
-    }
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) meter: Arc<Meter>,
+    introduced: Introduced,
 }
 
 impl Workers {
@@ -62,14 +44,30 @@ impl Workers {
         let counts = Arc::new(Counts::default());
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(256) as u16);
         let number = if settings.workers == 0 { cores } else { settings.workers };
+        let kind = match &settings.calibration {
+            Some(_) => skein_bootstrap::machine::instance_type().await,
+            None => None,
+        };
+        let known = settings.budget(kind.as_deref(), usize::from(number))?;
+        let budget = Budget { worker_packets: known.packets_per_worker, node_bits: known.node_bits };
+        tracing::info!(
+            workers = number,
+            packets = budget.worker_packets,
+            bits = budget.node_bits,
+            "capacity"
+        );
+        let accounts = Accounts::new(Ledger::new(budget, usize::from(number)));
+        let meter = Arc::new(Meter::default());
         let manager = WorkerManager::new();
         let (died, deaths) = mpsc::channel(usize::from(number).max(1));
         let mut workers = Vec::new();
         for index in 0..number {
-            let worker = Worker::start(&manager, index, &settings, &counts, died.clone()).await?;
+            let (accounts, meter) = (Arc::clone(&accounts), Arc::clone(&meter));
+            let worker =
+                Worker::start(&manager, index, &settings, &counts, (accounts, meter), died.clone()).await?;
             workers.push(Arc::new(worker));
         }
-        Ok((Self { workers, counts }, deaths))
+        Ok((Self { workers, counts, accounts, meter }, deaths))
     }
 
     /// A worker by its index.
@@ -80,6 +78,16 @@ impl Workers {
     /// All of them, by index.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Worker>> {
         self.workers.iter()
+    }
+
+    /// The node's books.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
+    }
+
+    /// Measures its streams.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// How many of each thing the node holds.
@@ -118,6 +126,7 @@ impl Worker {
         index: u16,
         settings: &Arc<config::Media>,
         counts: &Arc<Counts>,
+        (accounts, meter): (Arc<Accounts>, Arc<Meter>),
         died: mpsc::Sender<u16>,
     ) -> Result<Self, MediaError> {
         let start = |problem: String| MediaError::Start { index, problem };
@@ -125,6 +134,8 @@ impl Worker {
         let mut worker_settings = WorkerSettings::default();
         worker_settings.log_level = WorkerLogLevel::Error;
         worker_settings.log_tags = Vec::new();
+        let introduced = Introduced::default();
+        worker_settings.thread_initializer = Some(introduced.initializer());
         let worker =
             bounded(manager.create_worker(worker_settings)).await.map_err(|e| start(e.to_string()))?;
         worker
@@ -155,11 +166,6 @@ impl Worker {
                 dump.udp_sockets.first().map_or(0, |socket| socket.port)
             }
         };
-        let load = Load {
-            total: settings.streams_per_worker,
-            streams: AtomicU32::new(0),
-            reservations: Mutex::new(HashMap::new()),
-        };
         Ok(Self {
             index,
             port,
@@ -167,7 +173,9 @@ impl Worker {
             server,
             settings: Arc::clone(settings),
             counts: Arc::clone(counts),
-            load: Arc::new(load),
+            accounts,
+            meter,
+            introduced,
         })
     }
 
@@ -176,54 +184,36 @@ impl Worker {
         self.index
     }
 
+    /// Its thread, for [`super::health::spawn`].
+    pub fn thread(&self) -> Option<Thread> {
+        self.introduced.thread()
+    }
+
     /// Makes a router, for one room.
     ///
     /// # Errors
     /// When the worker is gone.
-    pub async fn create_router(self: &Arc<Self>) -> Result<Router, MediaError> {
+    pub async fn create_router(self: &Arc<Self>, room: &RoomId) -> Result<Router, MediaError> {
         let options = RouterOptions::new(super::codecs::codecs());
         let router = bounded(self.worker.create_router(options)).await?;
-        Ok(Router::new(router, Arc::clone(self)))
-    }
-
-    /// One more stream.
-    pub(super) fn carry(&self) -> Stream {
-        self.load.streams.fetch_add(1, Ordering::Relaxed);
-        Stream(Arc::clone(&self.load))
-    }
-
-    /// Keeps room for a session, from live counters, for [`RESERVATION_LIFE`]. Says whether there was room.
-    pub fn reserve(&self, session: SessionId, streams: u32, now: Instant) -> bool {
-        let mut reservations = self.load.reservations.lock();
-        reservations.retain(|_, (_, until)| *until > now);
-        let taken: u32 = reservations.values().map(|(streams, _)| streams).sum();
-        let used = self.load.streams.load(Ordering::Relaxed);
-        if used.saturating_add(taken).saturating_add(streams) > self.load.total {
-            return false;
-        }
-        reservations.insert(session, (streams, now + RESERVATION_LIFE));
-        true
-    }
-
-    /// Gives up what was kept for a session.
-    pub fn release(&self, session: SessionId) {
-        self.load.reservations.lock().remove(&session);
+        Ok(Router::new(router, Arc::clone(self), room.clone()))
     }
 
     /// How it is doing.
     pub fn detail(&self, now: Instant) -> WorkerDetail {
-        let reserved: u32 = {
-            let mut reservations = self.load.reservations.lock();
-            reservations.retain(|_, (_, until)| *until > now);
-            reservations.values().map(|(streams, _)| streams).sum()
-        };
-        let streams = self.load.streams.load(Ordering::Relaxed);
+        let figures = self.accounts.figures(self.index, now);
+        let streams = |packets: u64| u32::try_from(packets / REFERENCE.packets).unwrap_or(u32::MAX);
         WorkerDetail {
             index: self.index,
-            streams,
-            reserved,
-            free_streams: self.load.total.saturating_sub(streams).saturating_sub(reserved),
-            total_streams: self.load.total,
+            streams: streams(figures.used),
+            reserved: streams(figures.held),
+            free_streams: streams(figures.free),
+            total_streams: streams(figures.total),
+            packets: figures.used,
+            free_packets: figures.free,
+            total_packets: figures.total,
+            cpu_percent: 0,
+            closed: false,
             port: self.port,
         }
     }

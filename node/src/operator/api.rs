@@ -1,9 +1,10 @@
 //! The routes.
 
+use super::gather::AskError;
 use super::{Operator, metrics, pages};
 use crate::signaling::Query as ClientQuery;
 use axum::Router;
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, Query, Request, State};
@@ -11,10 +12,11 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures::stream::{self, Stream, StreamExt};
-use skein_proto::ids::RoomId;
-use skein_proto::operator::{ApiError, Event, NodeState};
+use skein_proto::ids::{PeerId, RoomId};
+use skein_proto::operator::{ApiError, Event, MoveRequest, NodeState};
+use skein_proto::rpc::MovePeer;
 use std::convert::Infallible;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -26,6 +28,7 @@ pub fn routes(operator: Arc<Operator>) -> Router {
         .route("/v1/mesh", get(mesh))
         .route("/v1/rooms", get(rooms))
         .route("/v1/rooms/{id}", get(room))
+        .route("/v1/rooms/{id}/peers/{peer}/move", post(move_peer))
         .route("/v1/node", get(node))
         .route("/v1/events", get(events))
         .route("/metrics", get(metrics_text))
@@ -107,6 +110,36 @@ async fn room(State(operator): State<Arc<Operator>>, path: Result<Path<String>, 
     match operator.room_detail(&room).await {
         Ok(Some(detail)) => Json(detail).into_response(),
         Ok(None) => error(StatusCode::NOT_FOUND, format!("room {room} does not exist")),
+        Err(problem) => error(StatusCode::BAD_GATEWAY, problem.to_string()),
+    }
+}
+
+/// Moves a peer to another node. A body that is not `application/json` is refused, so no web page of another origin can
+/// have a browser send it.
+async fn move_peer(
+    State(operator): State<Arc<Operator>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    body: Result<Json<MoveRequest>, JsonRejection>,
+) -> Response {
+    let (room, peer) = match path {
+        Ok(Path(path)) => path,
+        Err(rejection) => return error(StatusCode::BAD_REQUEST, rejection.body_text()),
+    };
+    let room: RoomId = match room.parse() {
+        Ok(room) => room,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, format!("room {problem}")),
+    };
+    let peer: PeerId = match peer.parse() {
+        Ok(peer) => peer,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, format!("peer {problem}")),
+    };
+    let MoveRequest { node } = match body {
+        Ok(Json(body)) => body,
+        Err(rejection) => return error(rejection.status(), rejection.body_text()),
+    };
+    match operator.move_peer(MovePeer { room, peer, node }).await {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(AskError::Refused(why)) => error(StatusCode::CONFLICT, why),
         Err(problem) => error(StatusCode::BAD_GATEWAY, problem.to_string()),
     }
 }

@@ -1,18 +1,19 @@
 //! What the node knows, put together for operators.
 
 use crate::media::Counts;
+use crate::media::health::Health;
 use crate::mesh::{Mesh, View};
 use crate::room::{Homes, Rooms};
 use crate::signaling::Signaling;
 use skein_proto::ids::{NodeId, RoomId};
 use skein_proto::operator::{
-    Event, MeshStatus, NodeDetail, NodeStatus, Pipe, RoomDetail, RoomSummary, Rooms as RoomList,
+    Event, MeshStatus, NodeDetail, NodeStatus, Pipe, RoomDetail, RoomSummary, Rooms as RoomList, WorkerDetail,
 };
-use skein_proto::rpc::{Call, Reply};
+use skein_proto::rpc::{Call, MovePeer, Reply};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// How long another node may take for a question of an operator's.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -29,6 +30,8 @@ pub struct Operator {
     pub signaling: Arc<Signaling>,
     /// What operators must send as bearer token, if anything.
     pub token: Option<String>,
+    /// CPU of the workers, and memory.
+    pub health: watch::Receiver<Health>,
     /// When the node started.
     pub started: Instant,
     /// What operators watch.
@@ -38,6 +41,9 @@ pub struct Operator {
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
+    /// The room's home refused.
+    #[error("{0}")]
+    Refused(String),
     /// The room's home did not answer.
     #[error("the room's home {home} does not answer: {problem}")]
     Home {
@@ -46,6 +52,10 @@ pub enum AskError {
         /// Why.
         problem: String,
     },
+}
+
+fn percent(share: f64) -> u8 {
+    (share * 100.0).round().clamp(0.0, 100.0) as u8
 }
 
 fn read(counter: &AtomicU32) -> u32 {
@@ -99,6 +109,33 @@ impl Operator {
         }
     }
 
+    /// Moves a peer; its room's home decides.
+    ///
+    /// # Errors
+    /// When the home refuses or does not answer.
+    pub async fn move_peer(&self, wish: MovePeer) -> Result<(), AskError> {
+        let home = self.mesh.view().borrow().home(&wish.room).clone();
+        let error = |problem: String| AskError::Home { home: home.clone(), problem };
+        match self.mesh.call(&home, Call::MovePeer(wish), DEADLINE).await {
+            Ok(Reply::Done) => Ok(()),
+            Ok(Reply::Refused(refusal)) => Err(AskError::Refused(refusal.to_string())),
+            Ok(other) => Err(error(format!("it answered {other:?}"))),
+            Err(problem) => Err(error(problem.to_string())),
+        }
+    }
+
+    fn workers(&self, now: Instant) -> Vec<WorkerDetail> {
+        let health = self.health.borrow().workers.clone();
+        let workers = self.rooms.context().workers.iter().map(|worker| worker.detail(now));
+        let with_health = |(index, detail): (usize, WorkerDetail)| match health.get(index) {
+            Some(health) => {
+                WorkerDetail { cpu_percent: percent(health.cpu), closed: health.closed, ..detail }
+            }
+            None => detail,
+        };
+        workers.enumerate().map(with_health).collect()
+    }
+
     /// `/v1/node`.
     pub fn node_detail(&self) -> NodeDetail {
         let now = Instant::now();
@@ -118,7 +155,8 @@ impl Operator {
             id: self.mesh.id().clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: now.duration_since(self.started).as_secs_f64(),
-            workers: context.workers.iter().map(|worker| worker.detail(now)).collect(),
+            workers: self.workers(now),
+            memory: self.health.borrow().memory.map(|memory| memory.resident),
             sessions: read(&counts.sessions),
             sockets: read(&counts.sockets),
             routers: read(&counts.routers),
@@ -146,9 +184,9 @@ pub fn node_statuses(view: &View) -> Vec<NodeStatus> {
             role: member.facts.role.clone(),
             region: member.facts.region.clone(),
             zone: member.facts.zone.clone(),
-            free_streams: member.load.free.iter().sum(),
-            total_streams: member.load.total.iter().sum(),
-            workers: member.load.free.clone(),
+            free_streams: member.load.free_streams(),
+            total_streams: member.load.total_streams(),
+            workers: member.load.free_streams_by_worker(),
             peers: member.load.peers,
             rooms: member.load.rooms,
             url: member.facts.url.clone(),

@@ -1,10 +1,30 @@
 //! A room at its home. Pure: what comes in and the time go in, what to tell which host comes out.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | this one | the roster: what hosts say, and what the others hear of it |
+//! | [`seating`] | who is admitted, as what, and what that needs where |
+//! | [`moves`] | peers that go from one host to another |
+//! | [`floor`] | who speaks, and whose media is forwarded |
+//! | [`report`] | the room as operators see it |
+
+pub mod floor;
+pub mod moves;
+mod report;
+pub mod seating;
+#[cfg(test)]
+mod tests;
 
 use super::roster::RosterIndex;
+use crate::placement::estimate;
+use crate::placement::seats::Seats;
+use floor::Floor;
+use moves::Plan;
+use skein_proto::capacity::Sends;
 use skein_proto::ids::{NodeId, PeerId, RoomId, SessionId, WorkerAddress};
-use skein_proto::operator::{Pipe, RoomDataProducer, RoomDetail, RoomPeer, RoomProducer, RoomSummary};
-use skein_proto::rpc::{HomeMessage, HostMessage, PipeEntry, Refusal, RosterChange, Speaker};
-use skein_proto::signaling::CLOSE_FOR_GOOD;
+use skein_proto::room::{RoomMode, RoomOptions};
+use skein_proto::rpc::{HomeMessage, HostMessage, PeerEntry, PipeEntry, Roster, RosterChange};
+use skein_proto::signaling::{CLOSE_FOR_GOOD, Role};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
@@ -20,13 +40,13 @@ pub type Told = Vec<(NodeId, HomeMessage)>;
 #[derive(Debug, Default)]
 struct HostPart {
     pipes: BTreeSet<(String, WorkerAddress, WorkerAddress)>,
-    speaker: Option<Speaker>,
+    /// What it was told last of relays; none where it may still go by what another home told it.
+    relays: Option<Vec<(NodeId, WorkerAddress)>>,
 }
 
 #[derive(Debug)]
 struct Pending {
     session: SessionId,
-    host: Option<WorkerAddress>,
     until: Instant,
 }
 
@@ -34,26 +54,68 @@ struct Pending {
 #[derive(Debug)]
 pub struct HomeRoom {
     id: RoomId,
-    size: u32,
+    options: RoomOptions,
+    /// Whether somebody who should know said what the room is like.
+    options_known: bool,
     roster: RosterIndex,
+    /// Connections that are to take the place of others of the same peers.
+    arriving: BTreeMap<PeerId, PeerEntry>,
     hosts: BTreeMap<NodeId, HostPart>,
     pending: HashMap<PeerId, Pending>,
+    seats: Seats,
+    relays_told: u64,
+    roles: BTreeMap<PeerId, Role>,
+    plans: BTreeMap<PeerId, Plan>,
+    moved: HashMap<PeerId, Instant>,
+    floor: Floor,
+    peak: usize,
+    /// Whether somebody came since the room was last looked at for whether it lies well.
+    grew: bool,
     settling_until: Option<Instant>,
-    speaker: Option<Speaker>,
 }
 
 impl HomeRoom {
-    /// A room with nobody in it. `settling` says that other hosts may have peers in it that they have yet to announce.
-    pub fn new(id: RoomId, size: u32, settling: bool, now: Instant) -> Self {
-        Self {
+    /// A room with nobody in it. `settling` says that other hosts may have peers in it that they have yet to announce;
+    /// `fan_out` is how many other nodes one node sends a producer to at most.
+    pub fn new(id: RoomId, options: RoomOptions, fan_out: usize, settling: bool, now: Instant) -> Self {
+        let mut room = Self {
             id,
-            size,
+            options,
+            options_known: false,
             roster: RosterIndex::default(),
+            arriving: BTreeMap::new(),
             hosts: BTreeMap::new(),
             pending: HashMap::new(),
+            seats: Seats::new(fan_out),
+            relays_told: 0,
+            roles: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            moved: HashMap::new(),
+            floor: Floor::default(),
+            peak: 0,
+            grew: false,
             settling_until: settling.then(|| now + SETTLING),
-            speaker: None,
+        };
+        room.set_options(options);
+        room.options_known = false;
+        room
+    }
+
+    fn set_options(&mut self, options: RoomOptions) {
+        self.options = options;
+        self.options_known = true;
+        if let Some(most) = floor::most_forwarded(&options) {
+            self.seats.limit(most);
         }
+        if options.mode == RoomMode::Stage {
+            // Whoever comes before the first speaker will receive one.
+            self.seats.foresee(estimate::peer().one);
+        }
+    }
+
+    /// What the room is like.
+    pub fn options(&self) -> &RoomOptions {
+        &self.options
     }
 
     /// Whether nobody is in it or on the way.
@@ -61,71 +123,30 @@ impl HomeRoom {
         self.hosts.is_empty() && self.pending.is_empty()
     }
 
-    /// Nodes that have peers of the room, or will in a moment.
-    pub fn nodes(&self) -> BTreeSet<WorkerAddress> {
-        let pending = self.pending.values().filter_map(|pending| pending.host.clone());
-        self.roster.peers.values().map(|entry| entry.host.clone()).chain(pending).collect()
-    }
-
-    /// How many streams a new peer will receive, and how many it will cost others on its host for each of its own.
-    pub fn producers(&self) -> u32 {
-        u32::try_from(self.roster.producers.len()).unwrap_or(u32::MAX)
-    }
-
-    /// The newest session of a peer, connected or on its way.
-    pub fn session(&self, peer: &PeerId) -> Option<SessionId> {
-        self.roster.session(peer).max(self.pending.get(peer).map(|pending| pending.session))
-    }
-
-    /// How many peers are on a node.
-    pub fn peers_on(&self, node: &NodeId) -> u32 {
-        let here = self.roster.peers.values().filter(|entry| entry.host.node == *node).count();
-        u32::try_from(here).unwrap_or(u32::MAX)
-    }
-
-    /// A peer wants in: counted from now on, until its host announces it or it fails to show up.
-    ///
-    /// # Errors
-    /// When the room is full.
-    pub fn expect(&mut self, peer: &PeerId, session: SessionId, now: Instant) -> Result<(), Refusal> {
-        let others = |name: &PeerId| name != peer;
-        let names: BTreeSet<_> =
-            self.roster.peers.keys().chain(self.pending.keys()).filter(|name| others(name)).collect();
-        if names.len() >= self.size as usize {
-            return Err(Refusal::RoomFull);
-        }
-        self.pending.insert(peer.clone(), Pending { session, host: None, until: now + PENDING_LIFE });
-        Ok(())
-    }
-
-    /// A worker keeps room for it: its older connection, if any, is closed.
-    pub fn admitted(&mut self, peer: &PeerId, session: SessionId, host: WorkerAddress) -> Told {
-        if let Some(pending) = self.pending.get_mut(peer).filter(|pending| pending.session == session) {
-            pending.host = Some(host);
-        }
-        match self.roster.peers.get(peer) {
-            Some(old) if old.session < session => vec![(old.host.node.clone(), superseded(old.session))],
-            _ => Vec::new(),
-        }
-    }
-
-    /// It did not come to that.
-    pub fn refused(&mut self, peer: &PeerId, session: SessionId) {
-        if self.pending.get(peer).is_some_and(|pending| pending.session == session) {
-            self.pending.remove(peer);
-        }
+    /// The most peers that it had at once.
+    pub fn peak(&self) -> usize {
+        self.peak
     }
 
     /// Time passes.
     pub fn tick(&mut self, now: Instant) -> Told {
-        self.pending.retain(|_, pending| pending.until > now);
-        match self.settling_until {
-            Some(until) if until <= now => {
-                self.settling_until = None;
-                self.hosts.keys().map(|host| (host.clone(), self.roster_for(host))).collect()
-            }
-            _ => Vec::new(),
+        let late: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(_, p)| p.until <= now)
+            .map(|(peer, p)| (peer.clone(), p.session))
+            .collect();
+        for (peer, session) in late {
+            self.refused(&peer, session);
         }
+        self.seats.tick(now);
+        self.tick_moves(now);
+        let mut told = self.relay_changes();
+        if self.settling_until.is_some_and(|until| until <= now) {
+            self.settling_until = None;
+            told.extend(self.hosts.keys().map(|host| (host.clone(), self.roster_for(host))));
+        }
+        told
     }
 
     fn roster_for(&self, host: &NodeId) -> HomeMessage {
@@ -134,79 +155,47 @@ impl HomeRoom {
 
     /// A host opened its stream, or opened another one in place of it.
     pub fn attach(&mut self, host: &NodeId) -> Told {
-        self.hosts.entry(host.clone()).or_default();
+        self.hosts.entry(host.clone()).or_default().relays = None;
+        self.relays_told = u64::MAX;
         let mut told = vec![(host.clone(), self.roster_for(host))];
-        if self.speaker.is_some() {
-            told.push((host.clone(), HomeMessage::Speaker(self.speaker.clone())));
-        }
+        told.extend(self.floor.introduce(&self.options).into_iter().map(|message| (host.clone(), message)));
+        told.extend(self.relay_changes());
         told
     }
 
     /// A host's stream ended: what it had is gone.
     pub fn detach(&mut self, host: &NodeId) -> Told {
         self.hosts.remove(host);
-        let gone: Vec<_> = self
-            .roster
-            .peers
-            .values()
-            .filter(|entry| entry.host.node == *host)
-            .map(|entry| RosterChange::PeerGone(entry.peer.clone(), entry.session))
-            .collect();
         let mut told = Vec::new();
-        for change in gone {
-            let made = self.roster.apply(change);
-            self.tell_others(host, made, &mut told);
+        let gone: Vec<_> = self
+            .arriving
+            .values()
+            .chain(self.roster.peers.values())
+            .filter(|entry| entry.host.node == *host)
+            .map(|entry| (entry.peer.clone(), entry.session))
+            .collect();
+        for (peer, session) in gone {
+            self.peer_gone(host, &peer, session, &mut told);
         }
-        told.extend(self.decide_speaker(false));
+        told.extend(self.floor.silence(host, &self.options, &self.roster, &self.hosts));
+        told.extend(self.relay_changes());
         told
     }
 
     /// A host said something.
-    pub fn hear(&mut self, host: &NodeId, message: HostMessage) -> Told {
+    pub fn hear(&mut self, host: &NodeId, message: HostMessage, now: Instant) -> Told {
         let mut told = Vec::new();
         match message {
-            HostMessage::Snapshot { roster, pipes } => {
-                // Of the host's own part only: what others have is not for it to say.
-                let named: BTreeSet<_> = roster.peers.iter().map(|entry| entry.peer.clone()).collect();
-                let gone: Vec<_> = self
-                    .roster
-                    .peers
-                    .values()
-                    .filter(|entry| entry.host.node == *host && !named.contains(&entry.peer))
-                    .map(|entry| RosterChange::PeerGone(entry.peer.clone(), entry.session))
-                    .collect();
-                let gone_producers: Vec<_> = self
-                    .roster
-                    .producers
-                    .values()
-                    .filter(|known| {
-                        known.host.node == *host && !roster.producers.iter().any(|p| p.id == known.id)
-                    })
-                    .map(|known| RosterChange::ProducerGone(known.id.clone()))
-                    .collect();
-                let gone_data: Vec<_> = self
-                    .roster
-                    .data_producers
-                    .values()
-                    .filter(|known| {
-                        known.host.node == *host && !roster.data_producers.iter().any(|p| p.id == known.id)
-                    })
-                    .map(|known| RosterChange::DataProducerGone(known.id.clone()))
-                    .collect();
-                let come = roster
-                    .peers
-                    .into_iter()
-                    .map(RosterChange::Peer)
-                    .chain(roster.producers.into_iter().map(RosterChange::Producer))
-                    .chain(roster.data_producers.into_iter().map(RosterChange::DataProducer));
-                for change in gone.into_iter().chain(gone_producers).chain(gone_data).chain(come) {
-                    self.change(host, change, &mut told);
+            HostMessage::Snapshot { roster, pipes, options } => {
+                if !self.options_known {
+                    self.set_options(options);
                 }
+                self.replace(host, roster, now, &mut told);
                 if let Some(part) = self.hosts.get_mut(host) {
                     part.pipes = pipes.into_iter().map(key).collect();
                 }
             }
-            HostMessage::Change(change) => self.change(host, change, &mut told),
+            HostMessage::Change(change) => self.change(host, change, now, &mut told),
             HostMessage::PipeUp(pipe) => {
                 if let Some(part) = self.hosts.get_mut(host) {
                     part.pipes.insert(key(pipe));
@@ -217,63 +206,188 @@ impl HomeRoom {
                     part.pipes.remove(&key(pipe));
                 }
             }
-            HostMessage::Speaker(speaker) => {
-                let speaks = speaker.is_some();
-                if let Some(part) = self.hosts.get_mut(host) {
-                    part.speaker = speaker;
-                }
-                told.extend(self.decide_speaker(speaks));
+            HostMessage::Speakers(speakers) => {
+                told = self.floor.hear(host, speakers, &self.options, &self.roster, &self.hosts);
             }
             HostMessage::Kick(peer) => {
-                if let Some(entry) = self.roster.peers.get(&peer) {
-                    told.push((entry.host.node.clone(), for_good(entry.session, "sent away by a moderator")));
-                }
+                let connections = self.roster.peers.get(&peer).into_iter().chain(self.arriving.get(&peer));
+                told.extend(connections.map(|entry| for_good(entry, "sent away by a moderator")));
             }
             HostMessage::CloseRoom => {
-                for entry in self.roster.peers.values() {
-                    told.push((
-                        entry.host.node.clone(),
-                        for_good(entry.session, "room closed by a moderator"),
-                    ));
-                }
+                let everyone = self.roster.peers.values().chain(self.arriving.values());
+                told.extend(everyone.map(|entry| for_good(entry, "room closed by a moderator")));
             }
+            HostMessage::SetRole(peer, role) => told = self.set_role(peer, role, now),
+            HostMessage::MoveRefused(session) => self.move_refused(session),
         }
+        told.extend(self.relay_changes());
         told
     }
 
-    fn change(&mut self, host: &NodeId, change: RosterChange, told: &mut Told) {
+    /// All that a host has, in place of what was known of it. What others have is not for it to say.
+    fn replace(&mut self, host: &NodeId, snapshot: Roster, now: Instant, told: &mut Told) {
+        let sessions: BTreeSet<_> = snapshot.peers.iter().map(|entry| entry.session).collect();
+        let gone: Vec<_> = self
+            .arriving
+            .values()
+            .chain(self.roster.peers.values())
+            .filter(|entry| entry.host.node == *host && !sessions.contains(&entry.session))
+            .map(|entry| RosterChange::PeerGone(entry.peer.clone(), entry.session))
+            .collect();
+        let producers: BTreeSet<_> = snapshot.producers.iter().map(|entry| &entry.id).collect();
+        let is_gone = |entry: &&skein_proto::rpc::ProducerEntry| {
+            entry.host.node == *host && !producers.contains(&entry.id)
+        };
+        let gone_producers: Vec<_> =
+            self.roster.producers.values().filter(is_gone).map(|p| p.id.clone()).collect();
+        let data: BTreeSet<_> = snapshot.data_producers.iter().map(|entry| &entry.id).collect();
+        let is_gone = |entry: &&skein_proto::rpc::DataProducerEntry| {
+            entry.host.node == *host && !data.contains(&entry.id)
+        };
+        let gone_data: Vec<_> =
+            self.roster.data_producers.values().filter(is_gone).map(|p| p.id.clone()).collect();
+        let changes = gone
+            .into_iter()
+            .chain(gone_producers.into_iter().map(RosterChange::ProducerGone))
+            .chain(gone_data.into_iter().map(RosterChange::DataProducerGone))
+            .chain(snapshot.peers.into_iter().map(RosterChange::Peer))
+            .chain(snapshot.producers.into_iter().map(RosterChange::Producer))
+            .chain(snapshot.data_producers.into_iter().map(RosterChange::DataProducer));
+        for change in changes {
+            self.change(host, change, now, told);
+        }
+    }
+
+    fn change(&mut self, host: &NodeId, change: RosterChange, now: Instant, told: &mut Told) {
         match &change {
             RosterChange::Peer(entry) => {
-                if entry.host.node != *host {
+                if entry.host.node == *host {
+                    self.peer(host, entry.clone(), now, told);
+                }
+                return;
+            }
+            RosterChange::PeerGone(peer, session) => {
+                let is_its = |entry: &PeerEntry| entry.session == *session && entry.host.node == *host;
+                let known =
+                    self.roster.peers.get(peer).into_iter().chain(self.arriving.get(peer)).any(is_its);
+                if known {
+                    self.peer_gone(host, peer, *session, told);
+                }
+                return;
+            }
+            // A producer counts while its peer's connection is the host's: not after a newer one took the peer elsewhere.
+            RosterChange::Producer(entry) => {
+                if entry.host.node != *host || !self.is_at(&entry.peer, entry.session, host) {
                     return;
                 }
-                if self.pending.get(&entry.peer).is_some_and(|pending| pending.session <= entry.session) {
-                    self.pending.remove(&entry.peer);
-                }
-                match self.roster.peers.get(&entry.peer) {
-                    // The newest session wins, whichever is heard of first.
-                    Some(known) if known.session > entry.session => {
-                        told.push((host.clone(), superseded(entry.session)));
-                        return;
-                    }
-                    Some(known) if known.session < entry.session => {
-                        told.push((known.host.node.clone(), superseded(known.session)));
-                    }
-                    _ => {}
+                self.seats.send(&entry.session, &entry.id, entry.sends);
+            }
+            RosterChange::DataProducer(entry) => {
+                if entry.host.node != *host || !self.is_at(&entry.peer, entry.session, host) {
+                    return;
                 }
             }
-            // A producer counts while its peer is the host's: not after a newer session took the peer elsewhere.
-            RosterChange::Producer(entry) if !self.is_at(&entry.peer, &entry.host.node, host) => return,
-            RosterChange::DataProducer(entry) if !self.is_at(&entry.peer, &entry.host.node, host) => return,
-            _ => {}
+            RosterChange::ProducerGone(id) => {
+                if let Some(session) = self.seats.sender(id) {
+                    self.seats.send(&session, id, Sends::NOTHING);
+                }
+            }
+            RosterChange::DataProducerGone(_) => {}
+            // What became of a move is for the home to say.
+            RosterChange::PeerMoved(_) => return,
         }
         let made = self.roster.apply(change);
         self.tell_others(host, made, told);
     }
 
-    /// Whether what `host` says to be at `place` is, as is the peer that it belongs to.
-    fn is_at(&self, peer: &PeerId, place: &NodeId, host: &NodeId) -> bool {
-        place == host && self.roster.peers.get(peer).is_some_and(|entry| entry.host.node == *host)
+    /// A peer's connection came or changed.
+    fn peer(&mut self, host: &NodeId, mut entry: PeerEntry, now: Instant, told: &mut Told) {
+        let (peer, session) = (entry.peer.clone(), entry.session);
+        if self.pending.get(&peer).is_some_and(|pending| pending.session <= session) {
+            self.pending.remove(&peer);
+        }
+        let known = self.roster.peers.get(&peer);
+        if entry.from.is_some() {
+            match known {
+                Some(old) if Some(old.session) == entry.from => {
+                    let _ = self.seats.sit(session, &peer, &entry.host, Sends::NOTHING, now);
+                    self.arriving.insert(peer, entry);
+                    return;
+                }
+                // The one that it was to take the place of is gone already: it has it.
+                _ => {
+                    entry.from = None;
+                    told.push((host.clone(), HomeMessage::Arrived(session)));
+                }
+            }
+        }
+        match self.roster.peers.get(&peer) {
+            // The newest session wins, whichever is heard of first.
+            Some(known) if known.session > session => {
+                told.push(superseded(&entry));
+                return;
+            }
+            Some(known) if known.session < session => {
+                told.push(superseded(known));
+                let old = known.session;
+                self.seats.stand_up(&old);
+                if let Some(arriving) = self.arriving.remove(&peer).filter(|other| other.session != session) {
+                    told.push(superseded(&arriving));
+                    self.seats.stand_up(&arriving.session);
+                }
+            }
+            _ => {}
+        }
+        if self.seats.get(&session).is_none_or(|seat| seat.at != entry.host) {
+            // A room too wide for it was refused at the door; who is there is there.
+            let _ = self.seats.sit(session, &peer, &entry.host, Sends::NOTHING, now);
+        }
+        let made = self.roster.apply(RosterChange::Peer(entry));
+        self.grew |= self.roster.peers.len() > self.peak;
+        self.peak = self.peak.max(self.roster.peers.len());
+        self.tell_others(host, made, told);
+    }
+
+    /// A peer's connection ended. If another one was there to take its place, it has it now.
+    fn peer_gone(&mut self, host: &NodeId, peer: &PeerId, session: SessionId, told: &mut Told) {
+        self.seats.stand_up(&session);
+        let is_known = self.roster.session(peer) == Some(session);
+        let made = match self.arriving.remove(peer) {
+            Some(arriving) if is_known && arriving.session != session => {
+                self.plans.remove(peer);
+                told.push((arriving.host.node.clone(), HomeMessage::Arrived(arriving.session)));
+                let entry = PeerEntry { from: None, ..arriving };
+                let node = entry.host.node.clone();
+                for change in self.roster.apply(RosterChange::PeerMoved(entry)) {
+                    let knows = if matches!(change, RosterChange::PeerMoved(_)) { &node } else { host };
+                    self.tell_others(knows, vec![change], told);
+                }
+                return;
+            }
+            Some(other) if other.session != session => {
+                self.arriving.insert(peer.clone(), other);
+                self.roster.apply(RosterChange::PeerGone(peer.clone(), session))
+            }
+            // A move that came to nothing.
+            Some(_) => {
+                self.plans.remove(peer);
+                self.roster.apply(RosterChange::PeerGone(peer.clone(), session))
+            }
+            None => self.roster.apply(RosterChange::PeerGone(peer.clone(), session)),
+        };
+        // Its own host too: had the peer been about to move, that waits for what became of it.
+        for change in &made {
+            if matches!(change, RosterChange::PeerGone(..)) && self.hosts.contains_key(host) {
+                told.push((host.clone(), HomeMessage::Change(change.clone())));
+            }
+        }
+        self.tell_others(host, made, told);
+    }
+
+    /// Whether a peer has this connection at a host.
+    fn is_at(&self, peer: &PeerId, session: SessionId, host: &NodeId) -> bool {
+        let connections = self.roster.peers.get(peer).into_iter().chain(self.arriving.get(peer));
+        connections.into_iter().any(|entry| entry.session == session && entry.host.node == *host)
     }
 
     fn tell_others(&self, host: &NodeId, made: Vec<RosterChange>, told: &mut Told) {
@@ -287,103 +401,22 @@ impl HomeRoom {
         }
     }
 
-    /// One speaker for the room: the loudest of what the hosts hear. Told when it is another, and with `again` when
-    /// somebody still speaks, for the volume.
-    fn decide_speaker(&mut self, again: bool) -> Told {
-        let loudest = self
-            .hosts
-            .values()
-            .filter_map(|part| part.speaker.as_ref())
-            .max_by_key(|speaker| speaker.volume)
-            .cloned();
-        let same = loudest.as_ref().map(|s| &s.peer) == self.speaker.as_ref().map(|s| &s.peer);
-        self.speaker = loudest;
-        if same && !(again && self.speaker.is_some()) {
+    /// Tells hosts from whom to get producers, where that is another than it was.
+    fn relay_changes(&mut self) -> Told {
+        let layout = self.seats.layout();
+        if self.relays_told == layout.version() {
             return Vec::new();
         }
-        self.hosts.keys().map(|host| (host.clone(), HomeMessage::Speaker(self.speaker.clone()))).collect()
-    }
-
-    fn pipes(&self) -> u32 {
-        self.hosts.values().map(|part| u32::try_from(part.pipes.len()).unwrap_or(u32::MAX)).sum()
-    }
-
-    /// The room in short.
-    pub fn summary(&self, home: &NodeId) -> RoomSummary {
-        let mut hosts = BTreeMap::new();
-        for entry in self.roster.peers.values() {
-            *hosts.entry(entry.host.node.clone()).or_insert(0) += 1;
+        self.relays_told = layout.version();
+        let mut told = Vec::new();
+        for (host, part) in &mut self.hosts {
+            let relays: Vec<_> = layout.relays(host).into_iter().collect();
+            if part.relays.as_ref() != Some(&relays) {
+                part.relays = Some(relays.clone());
+                told.push((host.clone(), HomeMessage::Relays(relays)));
+            }
         }
-        RoomSummary {
-            id: self.id.clone(),
-            home: home.clone(),
-            peers: u32::try_from(self.roster.peers.len()).unwrap_or(u32::MAX),
-            hosts,
-            producers: self.producers(),
-            pipes: self.pipes(),
-        }
-    }
-
-    /// The room as operators see it.
-    pub fn detail(&self, home: &NodeId) -> RoomDetail {
-        let roster = &self.roster;
-        RoomDetail {
-            id: self.id.clone(),
-            home: home.clone(),
-            hosts: roster
-                .peers
-                .values()
-                .map(|p| p.host.node.clone())
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect(),
-            peers: roster
-                .peers
-                .values()
-                .map(|entry| RoomPeer {
-                    id: entry.peer.clone(),
-                    display_name: entry.display_name.clone(),
-                    device: entry.device.clone(),
-                    joined: entry.joined,
-                    host: entry.host.node.clone(),
-                    worker: entry.host.worker,
-                })
-                .collect(),
-            producers: roster
-                .producers
-                .values()
-                .map(|entry| RoomProducer {
-                    id: entry.id.clone(),
-                    peer: entry.peer.clone(),
-                    kind: entry.kind,
-                    paused: entry.paused,
-                    host: entry.host.node.clone(),
-                    worker: entry.host.worker,
-                })
-                .collect(),
-            data_producers: roster
-                .data_producers
-                .values()
-                .map(|entry| RoomDataProducer {
-                    id: entry.id.clone(),
-                    peer: entry.peer.clone(),
-                    label: entry.label.clone(),
-                    host: entry.host.node.clone(),
-                })
-                .collect(),
-            pipes: self
-                .hosts
-                .values()
-                .flat_map(|part| &part.pipes)
-                .map(|(producer, from, to)| Pipe {
-                    room: self.id.clone(),
-                    producer: skein_proto::ids::ProducerId(producer.clone()),
-                    from: from.clone().into(),
-                    to: to.clone().into(),
-                })
-                .collect(),
-            speaker: self.speaker.as_ref().map(|speaker| speaker.peer.clone()),
-        }
+        told
     }
 }
 
@@ -391,140 +424,11 @@ fn key(pipe: PipeEntry) -> (String, WorkerAddress, WorkerAddress) {
     (pipe.producer.0, pipe.from, pipe.to)
 }
 
-fn for_good(session: SessionId, reason: &str) -> HomeMessage {
-    HomeMessage::CloseSession { session, code: CLOSE_FOR_GOOD, reason: reason.to_owned() }
+fn for_good(entry: &PeerEntry, reason: &str) -> (NodeId, HomeMessage) {
+    let (session, reason) = (entry.session, reason.to_owned());
+    (entry.host.node.clone(), HomeMessage::CloseSession { session, code: CLOSE_FOR_GOOD, reason })
 }
 
-fn superseded(session: SessionId) -> HomeMessage {
-    for_good(session, "the peer connected again elsewhere")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::roster::tests::{host, peer, producer, session};
-    use super::*;
-
-    fn node(name: &str) -> NodeId {
-        name.parse().expect("a name")
-    }
-
-    fn name(name: &str) -> PeerId {
-        name.parse().expect("a name")
-    }
-
-    fn room(size: u32, settling: bool) -> (HomeRoom, Instant) {
-        let now = Instant::now();
-        (HomeRoom::new("r".parse().expect("a name"), size, settling, now), now)
-    }
-
-    fn change(change: RosterChange) -> HostMessage {
-        HostMessage::Change(change)
-    }
-
-    #[test]
-    fn what_one_host_says_the_others_hear() {
-        let (mut room, _) = room(9, false);
-        room.attach(&node("n1"));
-        room.attach(&node("n2"));
-        let told = room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", false))));
-        assert!(told.is_empty(), "who has not joined is nobody's business: {told:?}");
-        let told = room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))));
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].0, node("n2"));
-        let told = room.hear(&node("n1"), change(RosterChange::Producer(producer("a", "p", "n1"))));
-        assert_eq!(told.len(), 1);
-        let told = room.detach(&node("n1"));
-        assert_eq!(told.len(), 2, "the producer and the peer: {told:?}");
-    }
-
-    #[test]
-    fn the_newest_session_wins_whichever_is_heard_first() {
-        for order in [[1, 2], [2, 1]] {
-            let (mut room, _) = room(9, false);
-            room.attach(&node("n1"));
-            room.attach(&node("n2"));
-            let mut closed = Vec::new();
-            for age in order {
-                let at = format!("n{age}");
-                let told = room.hear(&node(&at), change(RosterChange::Peer(peer("p", age, &at, true))));
-                closed.extend(told.into_iter().filter_map(|(_, message)| match message {
-                    HomeMessage::CloseSession { session, .. } => Some(session),
-                    _ => None,
-                }));
-            }
-            assert_eq!(closed, [session(1)]);
-            assert_eq!(room.roster.session(&name("p")), Some(session(2)));
-        }
-    }
-
-    #[test]
-    fn a_host_speaks_only_for_its_own_peers() {
-        let (mut room, _) = room(9, false);
-        room.attach(&node("n1"));
-        room.attach(&node("n2"));
-        room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))));
-        let told = room.hear(&node("n2"), change(RosterChange::Producer(producer("x", "p", "n2"))));
-        assert!(told.is_empty());
-        assert_eq!(room.producers(), 0);
-    }
-
-    #[test]
-    fn size_counts_those_on_the_way_until_they_fail_to_show_up() {
-        let (mut room, now) = room(1, false);
-        assert!(room.expect(&name("p"), session(1), now).is_ok());
-        assert_eq!(room.expect(&name("q"), session(2), now), Err(Refusal::RoomFull));
-        assert!(room.expect(&name("p"), session(3), now).is_ok(), "the same peer again takes its own place");
-        room.tick(now + PENDING_LIFE);
-        assert!(room.expect(&name("q"), session(4), now).is_ok());
-    }
-
-    #[test]
-    fn a_home_that_took_over_says_when_it_knows_everyone() {
-        let (mut room, now) = room(9, true);
-        let told = room.attach(&node("n1"));
-        assert!(matches!(told[0].1, HomeMessage::Roster { settling: true, .. }));
-        assert!(room.tick(now).is_empty());
-        let told = room.tick(now + SETTLING);
-        assert!(matches!(told[0].1, HomeMessage::Roster { settling: false, .. }));
-    }
-
-    #[test]
-    fn the_loudest_of_all_hosts_speaks() {
-        let (mut room, _) = room(9, false);
-        room.attach(&node("n1"));
-        room.attach(&node("n2"));
-        let speak = |peer: &str, volume| HostMessage::Speaker(Some(Speaker { peer: name(peer), volume }));
-        assert_eq!(room.hear(&node("n1"), speak("p", -40)).len(), 2);
-        room.hear(&node("n2"), speak("q", -20));
-        assert_eq!(room.detail(&node("n1")).speaker, Some(name("q")));
-        let told = room.hear(&node("n2"), HostMessage::Speaker(None));
-        assert_eq!(told.len(), 2);
-        assert_eq!(room.detail(&node("n1")).speaker, Some(name("p")));
-        room.hear(&node("n1"), HostMessage::Speaker(None));
-        assert_eq!(room.detail(&node("n1")).speaker, None);
-    }
-
-    #[test]
-    fn moderators_reach_everyone() {
-        let (mut room, _) = room(9, false);
-        room.attach(&node("n1"));
-        room.attach(&node("n2"));
-        room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))));
-        room.hear(&node("n2"), change(RosterChange::Peer(peer("q", 1, "n2", true))));
-        let told = room.hear(&node("n1"), HostMessage::Kick(name("q")));
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].0, node("n2"));
-        assert_eq!(room.hear(&node("n1"), HostMessage::CloseRoom).len(), 2);
-    }
-
-    #[test]
-    fn pipes_are_what_hosts_announce() {
-        let (mut room, _) = room(9, false);
-        room.attach(&node("n2"));
-        let pipe = PipeEntry { producer: producer("a", "p", "n1").id, from: host("n1"), to: host("n2") };
-        room.hear(&node("n2"), HostMessage::PipeUp(pipe.clone()));
-        assert_eq!(room.summary(&node("n1")).pipes, 1);
-        room.hear(&node("n2"), HostMessage::PipeDown(pipe));
-        assert_eq!(room.summary(&node("n1")).pipes, 0);
-    }
+fn superseded(entry: &PeerEntry) -> (NodeId, HomeMessage) {
+    for_good(entry, "the peer connected again elsewhere")
 }

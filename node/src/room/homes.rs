@@ -1,24 +1,27 @@
 //! All rooms whose home this node is: their hosts' streams, and who is admitted to where.
 
+mod admission;
+mod balance;
+mod reserve;
+
 use super::home::{HomeRoom, Told};
 use crate::mesh::{Mesh, MeshStream, View};
-use crate::placement::{self, Candidate, Join};
+use crate::placement::field::{Field, NodeFigures, WorkerFigures};
+use crate::placement::typical::Typical;
 use parking_lot::Mutex;
-use skein_bootstrap::config::Prefer;
+use skein_bootstrap::config::{self, Prefer};
 use skein_proto::gossip::Phase;
-use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
+use skein_proto::ids::{NodeId, RoomId};
 use skein_proto::operator::{NodeState, RoomDetail, RoomSummary};
-use skein_proto::rpc::{Admit, Admitted, Call, HomeMessage, HostMessage, Refusal, Reply, Reserve};
+use skein_proto::room::RoomOptions;
+use skein_proto::rpc::{HomeMessage, HostMessage};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-/// How long a host may take to say whether it keeps room.
-const RESERVE_DEADLINE: Duration = Duration::from_secs(2);
-/// How many workers are asked before the mesh counts as full.
-const TRIES: usize = 16;
 /// How many messages may wait for a host. One that falls further behind is cut off, and starts over with a snapshot.
 const QUEUE: usize = 4096;
 /// How often time passes for rooms.
@@ -26,18 +29,41 @@ const TICK: Duration = Duration::from_millis(250);
 /// For how long after a change of membership a new room may be one that another node was home of.
 const TAKEOVER: Duration = Duration::from_secs(10);
 
+/// How rooms are made and placed.
+#[derive(Debug, Clone)]
+pub struct HomeSettings {
+    /// What a room is like of which nobody said it.
+    pub options: RoomOptions,
+    /// How many peers a room may hold at most, whoever asks.
+    pub max_size: u32,
+    /// How hosts are chosen.
+    pub placement: config::Placement,
+}
+
 /// All rooms whose home this node is.
 pub struct Homes {
     mesh: Mesh,
-    size: u32,
-    prefer: Prefer,
+    settings: HomeSettings,
+    tasks: TaskTracker,
     rooms: Mutex<HashMap<RoomId, Home>>,
+    field: Mutex<FieldOf>,
     members_changed: Mutex<Instant>,
+    /// How many peers a room has in the end, of those whose home this node was.
+    typical: Mutex<Typical>,
+}
+
+/// The mesh's capacity, and how often each node has said it.
+#[derive(Default)]
+struct FieldOf {
+    field: Field,
+    said: HashMap<NodeId, (u64, u64, Instant)>,
 }
 
 struct Home {
     room: HomeRoom,
     links: HashMap<NodeId, Link>,
+    balanced: Instant,
+    guaranteed: balance::Promise,
 }
 
 struct Link {
@@ -46,14 +72,17 @@ struct Link {
 }
 
 impl Homes {
-    /// No rooms yet.
-    pub fn new(mesh: Mesh, size: u32, prefer: Prefer) -> Arc<Self> {
+    /// No rooms yet. `tasks` owns what is done for them beside what callers wait for.
+    pub fn new(mesh: Mesh, settings: HomeSettings, tasks: TaskTracker) -> Arc<Self> {
+        let typical = Typical::new(settings.placement.typical_peers);
         Arc::new(Self {
             mesh,
-            size,
-            prefer,
+            settings,
+            tasks,
             rooms: Mutex::new(HashMap::new()),
+            field: Mutex::new(FieldOf::default()),
             members_changed: Mutex::new(Instant::now()),
+            typical: Mutex::new(typical),
         })
     }
 
@@ -77,6 +106,14 @@ impl Homes {
         self.rooms.lock().get(room).map(|home| home.room.detail(self.mesh.id()))
     }
 
+    fn entry_first(&self) -> bool {
+        self.settings.placement.prefer == Prefer::Entry
+    }
+
+    fn typical_peers(&self) -> u64 {
+        self.typical.lock().peers()
+    }
+
     /// Passes time to all rooms, until it is cancelled.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
         let mut view = self.mesh.view();
@@ -89,31 +126,47 @@ impl Homes {
                     if changed.is_err() {
                         return;
                     }
-                    let now = names(&view.borrow_and_update());
+                    let view = view.borrow_and_update().clone();
+                    let now = names(&view);
                     if now != members {
                         members = now;
                         *self.members_changed.lock() = Instant::now();
                     }
+                    self.field.lock().look(&view, Instant::now());
                 }
-                _ = ticks.tick() => self.tick(Instant::now()),
+                _ = ticks.tick() => {
+                    self.tick(Instant::now());
+                    self.balance(Instant::now());
+                }
             }
         }
     }
 
     fn tick(&self, now: Instant) {
-        self.rooms.lock().retain(|_, home| {
+        let mut ended = Vec::new();
+        self.rooms.lock().retain(|id, home| {
             let told = home.room.tick(now);
             home.deliver(told);
-            !home.room.is_empty()
+            let stays = !home.room.is_empty();
+            if !stays {
+                ended.push((home.room.peak(), id.clone(), home.guaranteed.nodes()));
+            }
+            stays
         });
+        let mut typical = self.typical.lock();
+        for (peak, id, nodes) in ended {
+            typical.ended(peak);
+            self.unguarantee(&id, nodes);
+        }
     }
 
     fn open<'a>(&self, rooms: &'a mut HashMap<RoomId, Home>, id: &RoomId) -> &'a mut Home {
         rooms.entry(id.clone()).or_insert_with(|| {
             let now = Instant::now();
             let settling = now.duration_since(*self.members_changed.lock()) < TAKEOVER;
-            let room = HomeRoom::new(id.clone(), self.size, settling, now);
-            Home { room, links: HashMap::new() }
+            let fan_out = self.settings.placement.fan_out as usize;
+            let room = HomeRoom::new(id.clone(), self.settings.options, fan_out, settling, now);
+            Home { room, links: HashMap::new(), balanced: now, guaranteed: balance::Promise::default() }
         })
     }
 
@@ -124,80 +177,22 @@ impl Homes {
         (home != self.mesh.id()).then(|| home.clone())
     }
 
-    /// A client wants in: finds a worker that keeps room for it.
-    pub async fn admit(&self, admit: Admit) -> Reply {
-        if let Some(home) = self.elsewhere(&admit.room) {
-            return Reply::NotHome(home);
+    /// Tells a room something and delivers what it answers.
+    fn with_room(&self, room: &RoomId, tell: impl FnOnce(&mut HomeRoom) -> Told) {
+        if let Some(home) = self.rooms.lock().get_mut(room) {
+            let told = tell(&mut home.room);
+            home.deliver(told);
         }
-        let view = self.mesh.view().borrow().clone();
-        let (session, shortlist) = match self.consider(&admit, &view) {
-            Ok(considered) => considered,
-            Err(refusal) => return Reply::Refused(refusal),
-        };
-        for (host, streams) in shortlist.into_iter().take(TRIES) {
-            let reserve = Reserve { session, worker: host.worker, streams };
-            match self.mesh.call(&host.node, Call::Reserve(reserve), RESERVE_DEADLINE).await {
-                Ok(Reply::Reserved) => {
-                    if let Some(home) = self.rooms.lock().get_mut(&admit.room) {
-                        let told = home.room.admitted(&admit.peer, session, host.clone());
-                        home.deliver(told);
-                    }
-                    return Reply::Admitted(Admitted { session, host });
-                }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(node = %host.node, %error, "reservation failed"),
-            }
-        }
-        if let Some(home) = self.rooms.lock().get_mut(&admit.room) {
-            home.room.refused(&admit.peer, session);
-        }
-        Reply::Refused(Refusal::MeshFull)
-    }
-
-    /// Counts the peer in and lists the workers to ask, with what the join costs on each.
-    fn consider(
-        &self,
-        admit: &Admit,
-        view: &View,
-    ) -> Result<(SessionId, Vec<(WorkerAddress, u32)>), Refusal> {
-        let mut rooms = self.rooms.lock();
-        let home = self.open(&mut rooms, &admit.room);
-        let mut session = SessionId { admitted_ms: now_ms(), nonce: rand::random() };
-        if let Some(old) = home.room.session(&admit.peer) {
-            // Newer than the one it replaces, also when another home with another clock admitted that.
-            session.admitted_ms = session.admitted_ms.max(old.admitted_ms + 1);
-        }
-        home.room.expect(&admit.peer, session, Instant::now())?;
-        let join = Join {
-            entry: admit.entry.clone(),
-            publishes: admit.role.may_publish(),
-            producers: home.room.producers(),
-        };
-        let nodes = home.room.nodes();
-        let price = |node: &NodeId| placement::cost(&join, home.room.peers_on(node));
-        let order = placement::shortlist(
-            &candidates(view),
-            &|worker| nodes.contains(worker),
-            &join,
-            &price,
-            self.prefer == Prefer::Entry,
-            &mut rand::rng(),
-        );
-        let priced = order.into_iter().map(|worker| {
-            let streams = price(&worker.node);
-            (worker, streams)
-        });
-        Ok((session, priced.collect()))
     }
 
     /// Serves a host's stream for as long as it lasts.
     pub async fn serve(&self, host: NodeId, room: RoomId, mut stream: MeshStream) {
-        let mut view = self.mesh.view();
+        let view = self.mesh.view();
         if let Some(home) = self.elsewhere(&room) {
             let _ = stream.send(&HomeMessage::NotHome(home)).await;
             return;
         }
-        let (messages, mut queue) = mpsc::channel(QUEUE);
+        let (messages, queue) = mpsc::channel(QUEUE);
         let number = rand::random();
         {
             let mut rooms = self.rooms.lock();
@@ -206,34 +201,7 @@ impl Homes {
             let told = home.room.attach(&host);
             home.deliver(told);
         }
-        let (mut sender, mut receiver) = stream.split();
-        loop {
-            tokio::select! {
-                message = queue.recv() => {
-                    let Some(message) = message else { break };
-                    if sender.send(&message).await.is_err() {
-                        break;
-                    }
-                }
-                message = receiver.recv::<HostMessage>() => {
-                    let Ok(Some(message)) = message else { break };
-                    if let Some(home) = self.rooms.lock().get_mut(&room) {
-                        let told = home.room.hear(&host, message);
-                        home.deliver(told);
-                    }
-                }
-                changed = view.changed() => {
-                    if changed.is_err() {
-                        break;
-                    }
-                    view.mark_unchanged();
-                    if let Some(home) = self.elsewhere(&room) {
-                        let _ = sender.send(&HomeMessage::NotHome(home)).await;
-                        break;
-                    }
-                }
-            }
-        }
+        self.converse(&host, &room, stream, queue, view).await;
         let mut rooms = self.rooms.lock();
         if let Some(home) = rooms.get_mut(&room)
             && home.links.get(&host).is_some_and(|link| link.number == number)
@@ -241,6 +209,41 @@ impl Homes {
             home.links.remove(&host);
             let told = home.room.detach(&host);
             home.deliver(told);
+        }
+    }
+
+    async fn converse(
+        &self,
+        host: &NodeId,
+        room: &RoomId,
+        stream: MeshStream,
+        mut queue: mpsc::Receiver<HomeMessage>,
+        mut view: watch::Receiver<Arc<View>>,
+    ) {
+        let (mut sender, mut receiver) = stream.split();
+        loop {
+            tokio::select! {
+                message = queue.recv() => {
+                    let Some(message) = message else { return };
+                    if sender.send(&message).await.is_err() {
+                        return;
+                    }
+                }
+                message = receiver.recv::<HostMessage>() => {
+                    let Ok(Some(message)) = message else { return };
+                    self.with_room(room, |room| room.hear(host, message, Instant::now()));
+                }
+                changed = view.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    view.mark_unchanged();
+                    if let Some(home) = self.elsewhere(room) {
+                        let _ = sender.send(&HomeMessage::NotHome(home)).await;
+                        return;
+                    }
+                }
+            }
         }
     }
 }
@@ -257,26 +260,55 @@ impl Home {
     }
 }
 
+impl Homes {
+    /// A node that has just become ready is asked before it has taken over what it says of itself.
+    fn catch_up(&self) {
+        let (mut field, now) = (self.field.lock(), Instant::now());
+        if !field.field.takes(self.mesh.id(), now) {
+            field.look(&self.mesh.view().borrow(), now);
+        }
+    }
+}
+
+impl FieldOf {
+    /// Takes over what gossip has. Figures are as old as the last time that their node said them, not as gossip.
+    fn look(&mut self, view: &View, now: Instant) {
+        for member in view.nodes.values() {
+            let said = (member.generation, member.load.said);
+            let known = self.said.get(&member.id);
+            let takes = member.state == NodeState::Alive && member.phase == Phase::Ready;
+            // A node may be ready, or not any more, without having said anything new of what it carries.
+            if known.is_some_and(|(generation, count, _)| (*generation, *count) == said)
+                && self.field.takes(&member.id, now) == takes
+            {
+                continue;
+            }
+            let heard = match known {
+                Some((generation, count, heard)) if (*generation, *count) == said => *heard,
+                _ => now,
+            };
+            self.said.insert(member.id.clone(), (said.0, said.1, heard));
+            let worker = |load: &skein_proto::gossip::WorkerLoad| WorkerFigures {
+                free: load.free,
+                open: load.open,
+                spare: load.spare,
+                total: load.total,
+            };
+            let figures = NodeFigures {
+                workers: member.load.workers.iter().map(worker).collect(),
+                free_bits: member.load.free_bits,
+                over: member.load.over.clone(),
+                region: member.facts.region.clone(),
+                zone: member.facts.zone.clone(),
+                takes,
+            };
+            self.field.hear(&member.id, figures, heard);
+        }
+        self.field.keep(|node| view.nodes.contains_key(node));
+        self.said.retain(|node, _| view.nodes.contains_key(node));
+    }
+}
+
 fn names(view: &View) -> Vec<NodeId> {
     view.nodes.keys().cloned().collect()
-}
-
-/// Workers of nodes that take peers, as gossip has them.
-fn candidates(view: &View) -> Vec<Candidate> {
-    view.nodes
-        .values()
-        .filter(|member| member.state == NodeState::Alive && member.phase == Phase::Ready)
-        .flat_map(|member| {
-            member.load.total.iter().enumerate().filter_map(|(index, total)| {
-                let at = WorkerAddress { node: member.id.clone(), worker: u16::try_from(index).ok()? };
-                Some(Candidate { at, free: member.load.free.get(index).copied().unwrap_or(0), total: *total })
-            })
-        })
-        .collect()
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

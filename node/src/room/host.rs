@@ -1,18 +1,24 @@
 //! A room on a host: its own sessions and what they send, what it knows of the others', and its routers.
 
+mod events;
+
+pub use events::RoomEvent;
+
 use super::data::DataPipes;
 use super::pipes::Pipes;
 use super::roster::RosterIndex;
 use crate::media::{Heard, MediaError, Router, SpeakerObserver, Workers};
 use crate::mesh::Mesh;
+use events::{Local, State, broadcast, close, info, is_outdated, publish};
 use parking_lot::Mutex;
 use skein_proto::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
+use skein_proto::room::RoomOptions;
 use skein_proto::rpc::{
-    DataProducerEntry, HomeMessage, HostMessage, PeerEntry, ProducerEntry, Roster, RosterChange, SessionOpen,
-    Speaker,
+    DataProducerEntry, Forward, HomeMessage, HostMessage, PeerEntry, ProducerEntry, Roster, RosterChange,
+    SessionOpen, Speaker,
 };
-use skein_proto::signaling::{CLOSE_FOR_GOOD, Device, PeerInfo};
-use std::collections::{BTreeMap, HashMap};
+use skein_proto::signaling::{CLOSE_FOR_GOOD, Device, Move, PeerInfo, Role};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,41 +34,6 @@ const OUTBOX: usize = 4096;
 
 /// Why a session ends when its peer has a newer one.
 const SUPERSEDED: &str = "the peer connected again";
-
-/// What a session hears of its room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RoomEvent {
-    /// Somebody joined.
-    PeerJoined(PeerInfo),
-    /// Somebody left.
-    PeerLeft(PeerId),
-    /// Somebody has another name.
-    PeerRenamed {
-        /// Who.
-        peer: PeerId,
-        /// The new name.
-        to: String,
-        /// The one before.
-        from: String,
-    },
-    /// Somebody sends something, or paused or resumed it.
-    Producer(ProducerEntry),
-    /// It ended.
-    ProducerGone(ProducerId),
-    /// Somebody sends a data channel.
-    DataProducer(DataProducerEntry),
-    /// It ended.
-    DataProducerGone(DataProducerId),
-    /// Who speaks.
-    Speaker(Option<Speaker>),
-    /// The session ends.
-    Close {
-        /// WebSocket close code.
-        code: u16,
-        /// For people.
-        reason: String,
-    },
-}
 
 /// Everything that rooms on a host share.
 pub struct Context {
@@ -112,7 +83,7 @@ impl Rooms {
         let mut rooms = self.rooms.lock();
         let room = rooms
             .entry(open.room.clone())
-            .or_insert_with(|| HostRoom::start(Arc::clone(&self.context), open.room.clone()));
+            .or_insert_with(|| HostRoom::start(Arc::clone(&self.context), open.room.clone(), open.options));
         let events = room.enter(open);
         (Arc::clone(room), events)
     }
@@ -122,6 +93,7 @@ impl Rooms {
         let mut rooms = self.rooms.lock();
         if room.leave(session) {
             room.cancel.cancel();
+            self.context.workers.accounts().forget(&room.id);
             if rooms.get(&room.id).is_some_and(|known| Arc::ptr_eq(known, room)) {
                 rooms.remove(&room.id);
             }
@@ -140,6 +112,8 @@ pub struct Stage {
 pub struct HostRoom {
     /// Its name.
     pub id: RoomId,
+    /// What it is like.
+    pub options: RoomOptions,
     pub(super) context: Arc<Context>,
     pub(super) cancel: CancellationToken,
     pub(super) pipes: Pipes,
@@ -151,28 +125,14 @@ pub struct HostRoom {
     behind: AtomicBool,
 }
 
-#[derive(Default)]
-struct State {
-    sessions: BTreeMap<SessionId, Local>,
-    own: RosterIndex,
-    others: RosterIndex,
-    speakers: BTreeMap<u16, Speaker>,
-}
-
-struct Local {
-    peer: PeerId,
-    joined: bool,
-    /// None once it fell behind.
-    events: Option<mpsc::Sender<RoomEvent>>,
-}
-
 impl HostRoom {
-    fn start(context: Arc<Context>, id: RoomId) -> Arc<Self> {
+    fn start(context: Arc<Context>, id: RoomId, options: RoomOptions) -> Arc<Self> {
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
         // An observer reports about once a second; what is lost is said again.
         let (heard, hearing) = mpsc::channel(64);
         let room = Arc::new(Self {
             id,
+            options,
             cancel: context.cancel.child_token(),
             pipes: Pipes::default(),
             data: DataPipes::default(),
@@ -206,7 +166,7 @@ impl HostRoom {
         let cell = self.stages.get(usize::from(worker)).ok_or_else(missing)?;
         let worker = self.context.workers.get(worker).ok_or_else(missing)?;
         cell.get_or_try_init(|| async {
-            let router = worker.create_router().await?;
+            let router = worker.create_router(&self.id).await?;
             let observer = router.create_speaker_observer(self.heard.clone()).await?;
             Ok(Stage { router, observer })
         })
@@ -216,6 +176,27 @@ impl HostRoom {
     fn enter(&self, open: &SessionOpen) -> mpsc::Receiver<RoomEvent> {
         let (events, receiver) = mpsc::channel(EVENTS);
         let mut state = self.state.lock();
+        let local = Local { peer: open.peer.clone(), joined: false, moving: false, events: Some(events) };
+        let mut entry = PeerEntry {
+            peer: open.peer.clone(),
+            session: open.session,
+            host: WorkerAddress { node: self.node().clone(), worker: open.worker },
+            display_name: String::new(),
+            device: Device::default(),
+            joined: false,
+            role: open.role,
+            skein: open.skein,
+            from: open.from,
+        };
+        let current = state.own.session(&open.peer).or_else(|| state.others.session(&open.peer));
+        // A host that is new to the room knows nobody yet: whose place it is to take is for the home to say.
+        if entry.from.is_some() && (entry.from == current || current.is_none()) {
+            state.sessions.insert(open.session, local);
+            self.tell_home(HostMessage::Change(RosterChange::Peer(entry.clone())));
+            state.arriving.insert(open.peer.clone(), entry);
+            return receiver;
+        }
+        entry.from = None;
         match state.own.session(&open.peer) {
             Some(old) if old < open.session => {
                 close(&mut state, old, CLOSE_FOR_GOOD, SUPERSEDED);
@@ -223,23 +204,15 @@ impl HostRoom {
             }
             Some(newer) if newer > open.session => {
                 // Several at once, and the streams came in another order: this one ends before it began.
-                let _ =
-                    events.try_send(RoomEvent::Close { code: CLOSE_FOR_GOOD, reason: SUPERSEDED.to_owned() });
+                let close = RoomEvent::Close { code: CLOSE_FOR_GOOD, reason: SUPERSEDED.to_owned() };
+                if let Some(events) = &local.events {
+                    let _ = events.try_send(close);
+                }
                 return receiver;
             }
             _ => {}
         }
-        state
-            .sessions
-            .insert(open.session, Local { peer: open.peer.clone(), joined: false, events: Some(events) });
-        let entry = PeerEntry {
-            peer: open.peer.clone(),
-            session: open.session,
-            host: WorkerAddress { node: self.node().clone(), worker: open.worker },
-            display_name: String::new(),
-            device: Device::default(),
-            joined: false,
-        };
+        state.sessions.insert(open.session, local);
         // What is still known of an older connection of it elsewhere, whose host may be gone, ends first: told later, it
         // would be taken for the end of this one.
         if let Some(old) = state.others.session(&open.peer).filter(|old| *old < open.session) {
@@ -260,8 +233,40 @@ impl HostRoom {
     }
 
     fn remove(&self, state: &mut State, session: SessionId) {
-        if let Some(local) = state.sessions.remove(&session) {
-            self.own_change(state, RosterChange::PeerGone(local.peer, session));
+        let Some(Local { peer, moving, .. }) = state.sessions.remove(&session) else { return };
+        let gone = RosterChange::PeerGone(peer.clone(), session);
+        match state.arriving.remove(&peer) {
+            // It was to take another's place, and does not.
+            Some(entry) if entry.session == session => {
+                self.own_change(state, gone.clone());
+                self.tell_home(HostMessage::Change(gone));
+            }
+            // Its place is taken, here.
+            Some(entry) if entry.from == Some(session) => {
+                self.tell_home(HostMessage::Change(gone));
+                let made = state.own.apply(RosterChange::PeerMoved(PeerEntry { from: None, ..entry }));
+                publish(state, &RosterIndex::default(), made);
+            }
+            other => {
+                if let Some(entry) = other {
+                    state.arriving.insert(peer.clone(), entry);
+                }
+                let known = state.own.peers.get(&peer).filter(|entry| entry.session == session).cloned();
+                match known.filter(|_| moving) {
+                    // The home will say whether it is elsewhere now or gone.
+                    Some(entry) => {
+                        let mut made = state.own.apply(gone.clone());
+                        made.retain(|change| *change != gone);
+                        for change in &made {
+                            self.tell_home(HostMessage::Change(change.clone()));
+                        }
+                        self.tell_home(HostMessage::Change(gone));
+                        publish(state, &RosterIndex::default(), made);
+                        state.others.peers.insert(peer, entry);
+                    }
+                    None => self.own_change(state, gone),
+                }
+            }
         }
     }
 
@@ -275,22 +280,26 @@ impl HostRoom {
     ) -> Option<(Vec<PeerInfo>, Roster)> {
         let mut state = self.state.lock();
         let peer = state.sessions.get(&session)?.peer.clone();
-        let entry = state.own.peers.get(&peer).filter(|entry| entry.session == session)?.clone();
+        let known = state.own.peers.get(&peer).into_iter().chain(state.arriving.get(&peer));
+        let entry = known.into_iter().find(|entry| entry.session == session)?.clone();
         if let Some(local) = state.sessions.get_mut(&session) {
             local.joined = true;
         }
-        self.own_change(
-            &mut state,
-            RosterChange::Peer(PeerEntry { joined: true, display_name, device, ..entry }),
-        );
+        let entry = PeerEntry { joined: true, display_name, device, ..entry };
+        if entry.from.is_some() {
+            state.arriving.insert(peer.clone(), entry.clone());
+            self.tell_home(HostMessage::Change(RosterChange::Peer(entry)));
+        } else {
+            self.own_change(&mut state, RosterChange::Peer(entry));
+        }
         let others = |entry: &&PeerEntry| entry.joined && entry.peer != peer;
         let peers =
             state.own.peers.values().chain(state.others.peers.values()).filter(others).map(info).collect();
         let mut roster = state.own.snapshot();
-        roster.producers.retain(|entry| entry.peer != peer);
-        roster.data_producers.retain(|entry| entry.peer != peer);
         roster.producers.extend(state.others.producers.values().cloned());
         roster.data_producers.extend(state.others.data_producers.values().cloned());
+        roster.producers.retain(|entry| entry.peer != peer);
+        roster.data_producers.retain(|entry| entry.peer != peer);
         Some((peers, roster))
     }
 
@@ -330,8 +339,44 @@ impl HostRoom {
 
     /// All that the home has to know.
     pub(super) fn snapshot(&self) -> HostMessage {
-        let roster = self.state.lock().own.snapshot();
-        HostMessage::Snapshot { roster, pipes: self.pipes.list() }
+        let mut roster = {
+            let state = self.state.lock();
+            let mut roster = state.own.snapshot();
+            // After those whose place they are to take.
+            roster.peers.extend(state.arriving.values().cloned());
+            roster
+        };
+        roster.peers.sort_by_key(|entry| entry.from.is_some());
+        HostMessage::Snapshot { roster, pipes: self.pipes.list(), options: self.options }
+    }
+
+    /// The worker that passes on another node's producers to this node, where it does not get them from there.
+    pub(super) fn relay(&self, origin: &NodeId) -> Option<WorkerAddress> {
+        self.state.lock().relays.get(origin).cloned()
+    }
+
+    /// Whose media is forwarded, in a room that does not forward all.
+    pub fn forward(&self) -> Option<Forward> {
+        self.state.lock().forward.clone()
+    }
+
+    /// A session does not move after all.
+    pub fn stay(&self, session: SessionId) {
+        if let Some(local) = self.state.lock().sessions.get_mut(&session) {
+            local.moving = false;
+        }
+        self.tell_home(HostMessage::MoveRefused(session));
+    }
+
+    /// What all rooms of the host share.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// What a peer of the room may do.
+    pub fn role(&self, peer: &PeerId) -> Option<Role> {
+        let state = self.state.lock();
+        state.own.peers.get(peer).or_else(|| state.others.peers.get(peer)).map(|entry| entry.role)
     }
 
     /// Whether a peer is in the room.
@@ -357,21 +402,20 @@ impl HostRoom {
     }
 
     /// What an observer heard. Answers what to tell the home.
-    pub(super) fn heard(&self, heard: Heard) -> Option<Speaker> {
+    pub(super) fn heard(&self, heard: Heard) -> Vec<Speaker> {
         let mut state = self.state.lock();
-        let speaker = heard.loudest.and_then(|(producer, volume)| {
-            let peer = state.own.producers.get(&producer)?.peer.clone();
-            Some(Speaker { peer, volume })
-        });
-        match speaker {
-            Some(speaker) => {
-                state.speakers.insert(heard.worker, speaker);
-            }
-            None => {
-                state.speakers.remove(&heard.worker);
-            }
-        }
-        state.speakers.values().max_by_key(|speaker| speaker.volume).cloned()
+        let speakers: Vec<_> = heard
+            .loudest
+            .into_iter()
+            .filter_map(|(producer, volume)| {
+                let peer = state.own.producers.get(&producer)?.peer.clone();
+                Some(Speaker { peer, volume })
+            })
+            .collect();
+        state.speakers.insert(heard.worker, speakers);
+        let mut all: Vec<_> = state.speakers.values().flatten().cloned().collect();
+        all.sort_by_key(|speaker| std::cmp::Reverse(speaker.volume));
+        all
     }
 
     /// What the home said.
@@ -394,8 +438,38 @@ impl HostRoom {
                 broadcast(&mut state, None, &RoomEvent::Speaker(speaker));
             }
             HomeMessage::CloseSession { session, code, reason } => close(&mut state, session, code, &reason),
+            HomeMessage::Move { session, token, host, seconds, reason } => {
+                if let Some(local) = state.sessions.get_mut(&session)
+                    && let Some(events) = &local.events
+                {
+                    local.moving = true;
+                    let _ = events.try_send(RoomEvent::Move(Move { token, seconds, host, reason }));
+                }
+            }
+            HomeMessage::Arrived(session) => self.arrived(&mut state, session),
+            HomeMessage::Role(peer, role) => {
+                if let Some(entry) = state.own.peers.get(&peer).filter(|entry| entry.role != role).cloned() {
+                    self.own_change(&mut state, RosterChange::Peer(PeerEntry { role, ..entry }));
+                }
+                broadcast(&mut state, None, &RoomEvent::Role(peer, role));
+            }
+            HomeMessage::Relays(relays) => state.relays = relays.into_iter().collect(),
+            HomeMessage::Forward(forward) => {
+                state.forward = Some(forward.clone());
+                broadcast(&mut state, None, &RoomEvent::Forward(forward));
+            }
             HomeMessage::NotHome(_) => {}
         }
+    }
+
+    /// A session has the place that it came to take.
+    fn arrived(&self, state: &mut State, session: SessionId) {
+        let peer =
+            state.arriving.values().find(|entry| entry.session == session).map(|entry| entry.peer.clone());
+        let Some(entry) = peer.and_then(|peer| state.arriving.remove(&peer)) else { return };
+        // The connection before it was elsewhere: what that sent is gone by the home's word, and the peer is here now.
+        state.others.peers.remove(&entry.peer);
+        state.own.apply(RosterChange::PeerMoved(PeerEntry { from: None, ..entry }));
     }
 
     fn own_change(&self, state: &mut State, change: RosterChange) {
@@ -405,88 +479,5 @@ impl HostRoom {
             self.tell_home(HostMessage::Change(change.clone()));
         }
         publish(state, &before, made);
-    }
-}
-
-impl RosterIndex {
-    /// As much of the roster as [`publish`] needs to tell what a change means.
-    fn clone_for(&self, change: &RosterChange) -> Self {
-        let mut before = Self::default();
-        let peer = match change {
-            RosterChange::Peer(entry) => &entry.peer,
-            RosterChange::PeerGone(peer, _) => peer,
-            _ => return before,
-        };
-        before.peers.extend(self.peers.get_key_value(peer).map(|(k, v)| (k.clone(), v.clone())));
-        before
-    }
-}
-
-/// Whether a peer elsewhere is one that has connected here since.
-fn is_outdated(state: &State, entry: &PeerEntry) -> bool {
-    state.own.session(&entry.peer).is_some_and(|own| own > entry.session)
-}
-
-fn info(entry: &PeerEntry) -> PeerInfo {
-    PeerInfo {
-        id: entry.peer.clone(),
-        display_name: entry.display_name.clone(),
-        device: entry.device.clone(),
-    }
-}
-
-/// Tells the sessions here what changes of a roster mean to them. `before` has the peers as they were.
-fn publish(state: &mut State, before: &RosterIndex, made: Vec<RosterChange>) {
-    let mut gone = Vec::new();
-    for change in made {
-        let (about, event) = match change {
-            RosterChange::Peer(entry) => {
-                let old =
-                    before.peers.get(&entry.peer).filter(|old| old.joined && !gone.contains(&entry.peer));
-                let event = match old {
-                    _ if !entry.joined => continue,
-                    None => RoomEvent::PeerJoined(info(&entry)),
-                    Some(old) if old.display_name == entry.display_name => continue,
-                    Some(old) => RoomEvent::PeerRenamed {
-                        peer: entry.peer.clone(),
-                        to: entry.display_name.clone(),
-                        from: old.display_name.clone(),
-                    },
-                };
-                (Some(entry.peer), event)
-            }
-            RosterChange::PeerGone(peer, _) => {
-                gone.push(peer.clone());
-                if !before.peers.get(&peer).is_some_and(|old| old.joined) {
-                    continue;
-                }
-                (Some(peer.clone()), RoomEvent::PeerLeft(peer))
-            }
-            RosterChange::Producer(entry) => (Some(entry.peer.clone()), RoomEvent::Producer(entry)),
-            RosterChange::ProducerGone(id) => (None, RoomEvent::ProducerGone(id)),
-            RosterChange::DataProducer(entry) => (Some(entry.peer.clone()), RoomEvent::DataProducer(entry)),
-            RosterChange::DataProducerGone(id) => (None, RoomEvent::DataProducerGone(id)),
-        };
-        broadcast(state, about.as_ref(), &event);
-    }
-}
-
-/// Tells all sessions that have joined, but not those of the peer that it is about.
-fn broadcast(state: &mut State, about: Option<&PeerId>, event: &RoomEvent) {
-    for (session, local) in &mut state.sessions {
-        if !local.joined || about == Some(&local.peer) {
-            continue;
-        }
-        let full = |events: &mpsc::Sender<RoomEvent>| events.try_send(event.clone()).is_err();
-        if local.events.take_if(|events| full(events)).is_some() {
-            // Its queue ends here: the session sees that and closes its socket.
-            tracing::warn!(%session, "a session does not keep up with its room");
-        }
-    }
-}
-
-fn close(state: &mut State, session: SessionId, code: u16, reason: &str) {
-    if let Some(events) = state.sessions.get(&session).and_then(|local| local.events.as_ref()) {
-        let _ = events.try_send(RoomEvent::Close { code, reason: reason.to_owned() });
     }
 }

@@ -92,7 +92,7 @@ async fn converse(
                 Some(message) => message,
                 None => return Ended::Room,
             },
-            Some(heard) = hearing.recv() => HostMessage::Speaker(room.heard(heard)),
+            Some(heard) = hearing.recv() => HostMessage::Speakers(room.heard(heard)),
             message = receiver.recv::<HomeMessage>() => match message {
                 Ok(Some(HomeMessage::NotHome(named))) => return Ended::Elsewhere(named),
                 Ok(Some(message)) => {

@@ -125,6 +125,7 @@ pub async fn ensure(
     entry: &ProducerEntry,
     worker: u16,
 ) -> Result<Option<Lease>, PipeError> {
+    let relay = room.relay(&entry.host.node);
     let lease = {
         let mut state = room.pipes.state.lock();
         let state = &mut *state;
@@ -142,7 +143,7 @@ pub async fn ensure(
                     }
                     _ => {
                         state.gateways.insert(entry.id.clone(), worker);
-                        entry.host.clone()
+                        relay.unwrap_or_else(|| entry.host.clone())
                     }
                 };
                 let link = state
@@ -278,11 +279,11 @@ impl Worker {
 
     async fn hear(&mut self, transport: &PipeTransport, event: PipeEvent) -> Result<(), MediaError> {
         match event {
-            PipeEvent::Consumed { producer, kind, rtp_parameters, paused } => {
+            PipeEvent::Consumed { producer, kind, rtp_parameters, paused, sends } => {
                 let Some(held) = self.held.get_mut(&producer).filter(|held| held.piped.is_none()) else {
                     return Ok(());
                 };
-                match transport.produce(&producer, kind, &rtp_parameters, paused).await {
+                match transport.produce(&producer, kind, &rtp_parameters, paused, sends).await {
                     Ok(piped) => {
                         held.piped = Some(piped);
                         held.arrival.progress.send_replace(Progress::Ready);

@@ -22,9 +22,29 @@ impl RosterIndex {
         match change {
             RosterChange::Peer(entry) => self.put_peer(entry),
             RosterChange::PeerGone(peer, session) => match self.peers.get(&peer) {
-                Some(known) if known.session == session => self.remove_peer(&peer),
-                _ => Vec::new(),
+                Some(known) if known.session == session => {
+                    let mut made = self.take_producers(&peer, session);
+                    self.peers.remove(&peer);
+                    made.push(RosterChange::PeerGone(peer, session));
+                    made
+                }
+                // Of a connection that was on its way to take another's place only what it sent is known.
+                _ => self.take_producers(&peer, session),
             },
+            RosterChange::PeerMoved(entry) => {
+                if self.peers.get(&entry.peer) == Some(&entry) {
+                    return Vec::new();
+                }
+                let mut made = match self.peers.get(&entry.peer) {
+                    Some(known) if known.session != entry.session => {
+                        self.take_producers(&entry.peer, known.session)
+                    }
+                    _ => Vec::new(),
+                };
+                self.peers.insert(entry.peer.clone(), entry.clone());
+                made.push(RosterChange::PeerMoved(entry));
+                made
+            }
             RosterChange::Producer(entry) => {
                 if self.producers.get(&entry.id) == Some(&entry) {
                     return Vec::new();
@@ -56,7 +76,10 @@ impl RosterIndex {
             Some(known) if *known == entry => return made,
             // What a connection says that was replaced already no longer counts.
             Some(known) if known.session > entry.session => return made,
-            Some(known) if known.session != entry.session => made = self.remove_peer(&entry.peer),
+            Some(known) if known.session != entry.session => {
+                let gone = RosterChange::PeerGone(entry.peer.clone(), known.session);
+                made = self.apply(gone);
+            }
             _ => {}
         }
         self.peers.insert(entry.peer.clone(), entry.clone());
@@ -64,25 +87,23 @@ impl RosterIndex {
         made
     }
 
-    fn remove_peer(&mut self, peer: &PeerId) -> Vec<RosterChange> {
+    /// Takes out what a peer sends by one of its connections.
+    fn take_producers(&mut self, peer: &PeerId, session: SessionId) -> Vec<RosterChange> {
         let mut made = Vec::new();
         self.producers.retain(|id, entry| {
-            let stays = entry.peer != *peer;
+            let stays = entry.peer != *peer || entry.session != session;
             if !stays {
                 made.push(RosterChange::ProducerGone(id.clone()));
             }
             stays
         });
         self.data_producers.retain(|id, entry| {
-            let stays = entry.peer != *peer;
+            let stays = entry.peer != *peer || entry.session != session;
             if !stays {
                 made.push(RosterChange::DataProducerGone(id.clone()));
             }
             stays
         });
-        if let Some(entry) = self.peers.remove(peer) {
-            made.push(RosterChange::PeerGone(entry.peer, entry.session));
-        }
         made
     }
 
@@ -159,9 +180,10 @@ impl RosterIndex {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use skein_proto::capacity::Sends;
     use skein_proto::ids::WorkerAddress;
     use skein_proto::rpc::Json;
-    use skein_proto::signaling::{Device, MediaKind};
+    use skein_proto::signaling::{Device, MediaKind, Role};
 
     pub fn host(node: &str) -> WorkerAddress {
         WorkerAddress { node: node.parse().expect("a name"), worker: 0 }
@@ -179,6 +201,9 @@ pub(super) mod tests {
             display_name: name.to_owned(),
             device: Device::default(),
             joined,
+            role: Role::Publish,
+            skein: true,
+            from: None,
         }
     }
 
@@ -186,8 +211,10 @@ pub(super) mod tests {
         ProducerEntry {
             id: ProducerId(id.to_owned()),
             peer: of.parse().expect("a name"),
+            session: session(1),
             host: host(node),
             kind: MediaKind::Audio,
+            sends: Sends::NOTHING,
             paused: false,
             app_data: Json::new(&serde_json::json!({})).expect("JSON"),
         }

@@ -129,6 +129,7 @@ async fn consume(
         kind: consumer.kind(),
         rtp_parameters: consumer.rtp_parameters()?,
         paused: consumer.producer_paused(),
+        sends: entry.sends,
     };
     Ok((Sent { consumer, _lease: lease }, event))
 }

@@ -142,9 +142,13 @@ impl Session {
             app_data: entry.app_data.read().map_err(|e| internal(&e))?,
             producer_paused: consumer.producer_paused(),
         };
+        let forwarded = self.is_forwarded(entry.kind, &entry.peer);
         let receiving = Receiving {
             consumer,
             producer: entry.id,
+            peer: entry.peer,
+            kind: entry.kind,
+            forwarded,
             paused_by_client: false,
             accepted: false,
             _lease: lease,
@@ -193,12 +197,18 @@ impl Session {
         let Some((Asked::Consumer(id), _)) = self.asked.remove(&request) else { return Ok(()) };
         let Some(receiving) = self.consumers.get_mut(&id) else { return Ok(()) };
         receiving.accepted = true;
+        let forwarded = receiving.forwarded;
         if !receiving.paused_by_client
+            && forwarded
             && let Err(error) = receiving.consumer.resume().await
         {
             tracing::debug!(session = %self.open.session, consumer = %id, %error, "cannot resume");
         }
-        match receiving.consumer.score() {
+        let score = receiving.consumer.score();
+        if !forwarded {
+            self.notify(Notification::ConsumerPaused { consumer_id: id.clone() }).await?;
+        }
+        match score {
             Ok(score) => self.notify(Notification::ConsumerScore { consumer_id: id, score }).await,
             Err(_) => Ok(()),
         }
@@ -214,6 +224,10 @@ impl Session {
             Some((Asked::DataConsumer(id), _)) => {
                 tracing::debug!(session = %self.open.session, consumer = %id, reason, "the client rejected a data consumer");
                 self.data_consumers.remove(&id);
+            }
+            Some((Asked::Move, _)) => {
+                tracing::debug!(session = %self.open.session, reason, "the client does not move");
+                self.room.stay(self.open.session);
             }
             None => {}
         }
@@ -252,7 +266,9 @@ impl Session {
         let Some(receiving) = self.consumers.remove(&id) else { return Ok(()) };
         self.taken.remove(&receiving.producer);
         drop(receiving);
-        self.notify(Notification::ConsumerClosed { consumer_id: id }).await
+        self.notify(Notification::ConsumerClosed { consumer_id: id }).await?;
+        self.consume_offered();
+        Ok(())
     }
 
     /// The same for a data consumer.

@@ -5,15 +5,15 @@ use crate::media::{MediaError, TransportOptions};
 use serde::Serialize;
 use serde_json::Value;
 use skein_proto::ids::{ConsumerId, DataProducerId, PeerId, ProducerId, TransportId};
-use skein_proto::rpc::{DataProducerEntry, HostMessage, Json, ProducerEntry, RosterChange};
-use skein_proto::signaling::{self, ClientRequest, Device, MediaKind};
+use skein_proto::rpc::{DataProducerEntry, HostMessage, Json, RosterChange};
+use skein_proto::signaling::{self, ClientRequest, Device, Role};
 
 /// Longest name for people, characters.
 const MAX_DISPLAY_NAME: usize = 256;
 /// How many transports a peer may have. mediasoup-demo's clients have two.
 const MAX_TRANSPORTS: usize = 8;
 /// How many producers and data producers a peer may have.
-const MAX_PRODUCERS: usize = 64;
+pub(super) const MAX_PRODUCERS: usize = 64;
 
 /// A request that is refused: protoo's errorCode (HTTP's status that says the same) and errorReason.
 #[derive(Debug)]
@@ -26,13 +26,17 @@ impl Failure {
     pub(super) fn bad(reason: impl Into<String>) -> Self {
         Self { code: 400, reason: reason.into() }
     }
-    fn missing(field: &str, id: &impl std::fmt::Display) -> Self {
+    pub(super) fn missing(field: &str, id: &impl std::fmt::Display) -> Self {
         Self { code: 404, reason: format!("{field}: {id} does not exist") }
     }
-    fn forbidden(reason: &str) -> Self {
+    pub(super) fn forbidden(reason: &str) -> Self {
         Self { code: 403, reason: reason.to_owned() }
     }
-    fn state(reason: &str) -> Self {
+    /// The mesh has no room for it.
+    pub(super) fn full(reason: &str) -> Self {
+        Self { code: 503, reason: reason.to_owned() }
+    }
+    pub(super) fn state(reason: &str) -> Self {
         Self { code: 409, reason: reason.to_owned() }
     }
 }
@@ -40,7 +44,7 @@ impl Failure {
 impl From<MediaError> for Failure {
     fn from(error: MediaError) -> Self {
         let code = match error {
-            MediaError::Deadline | MediaError::Start { .. } => 500,
+            MediaError::Deadline | MediaError::Start { .. } | MediaError::Config(_) => 500,
             MediaError::Parameter { .. } | MediaError::Refused(_) => 400,
         };
         Self { code, reason: error.to_string() }
@@ -53,13 +57,13 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-type Answer = Result<Value, Failure>;
+pub(super) type Answer = Result<Value, Failure>;
 
-fn answer(answer: impl Serialize) -> Answer {
+pub(super) fn answer(answer: impl Serialize) -> Answer {
     Ok(serde_json::to_value(answer)?)
 }
 
-fn done() -> Answer {
+pub(super) fn done() -> Answer {
     answer(signaling::Empty {})
 }
 
@@ -121,7 +125,7 @@ impl Session {
                 let receiving = self.consumer(&body.consumer_id)?;
                 receiving.paused_by_client = false;
                 // Before the client has accepted it there is nobody to send to.
-                if receiving.accepted {
+                if receiving.accepted && receiving.forwarded {
                     receiving.consumer.resume().await?;
                 }
                 done()
@@ -170,6 +174,9 @@ impl Session {
                 Err(Failure::forbidden("a node does not throttle its network for a client"))
             }
             ClientRequest::Kick(body) => self.kick(body.peer_id),
+            ClientRequest::Promote(body) => self.set_role(body.peer_id, Role::Publish),
+            ClientRequest::Demote(body) => self.set_role(body.peer_id, Role::Listen),
+            ClientRequest::Pin(body) => self.pin(body.peer_ids).await,
             ClientRequest::CloseRoom(_) => {
                 self.moderates()?;
                 self.room.tell_home(HostMessage::CloseRoom);
@@ -178,11 +185,11 @@ impl Session {
         }
     }
 
-    fn transport(&mut self, id: &TransportId) -> Result<&mut Transport, Failure> {
+    pub(super) fn transport(&mut self, id: &TransportId) -> Result<&mut Transport, Failure> {
         self.transports.get_mut(id).ok_or_else(|| Failure::missing("transportId", id))
     }
 
-    fn producer(&mut self, id: &ProducerId) -> Result<&mut Sending, Failure> {
+    pub(super) fn producer(&mut self, id: &ProducerId) -> Result<&mut Sending, Failure> {
         self.producers.get_mut(id).ok_or_else(|| Failure::missing("producerId", id))
     }
 
@@ -195,21 +202,11 @@ impl Session {
         found.ok_or_else(|| Failure::missing("dataProducerId", id))
     }
 
-    fn moderates(&self) -> Result<(), Failure> {
+    pub(super) fn moderates(&self) -> Result<(), Failure> {
         if self.open.role.may_moderate() {
             return Ok(());
         }
         Err(Failure::forbidden("the peer's role may not moderate"))
-    }
-
-    fn publishes(&self) -> Result<(), Failure> {
-        if !self.open.role.may_publish() {
-            return Err(Failure::forbidden("the peer's role may not publish"));
-        }
-        if self.producers.len() + self.data_producers.len() >= MAX_PRODUCERS {
-            return Err(Failure::state(&format!("a peer may have {MAX_PRODUCERS} producers at most")));
-        }
-        Ok(())
     }
 
     async fn create_transport(&mut self, body: signaling::CreateWebRtcTransport) -> Answer {
@@ -248,43 +245,6 @@ impl Session {
         answer(signaling::Joined { peers })
     }
 
-    async fn produce(&mut self, body: signaling::Produce) -> Answer {
-        self.publishes()?;
-        let app_data = app_data(&body.app_data)?;
-        let transport = &self.transport(&body.transport_id)?.transport;
-        let producer = transport.produce(body.kind, body.rtp_parameters).await?;
-        let id = producer.id();
-        if producer.kind() == MediaKind::Audio
-            && let Err(error) = self.room.observe(self.own.worker, &id).await
-        {
-            tracing::warn!(session = %self.open.session, producer = %id, %error, "cannot hear who speaks");
-        }
-        let entry = ProducerEntry {
-            id: id.clone(),
-            peer: self.open.peer.clone(),
-            host: self.own.clone(),
-            kind: body.kind,
-            paused: false,
-            app_data,
-        };
-        self.producers.insert(id.clone(), Sending { producer, entry: entry.clone() });
-        self.room.change(RosterChange::Producer(entry));
-        answer(signaling::Produced { id })
-    }
-
-    async fn pause_producer(&mut self, id: &ProducerId, paused: bool) -> Answer {
-        let sending = self.producer(id)?;
-        if paused {
-            sending.producer.pause().await?;
-        } else {
-            sending.producer.resume().await?;
-        }
-        sending.entry.paused = paused;
-        let entry = sending.entry.clone();
-        self.room.change(RosterChange::Producer(entry));
-        done()
-    }
-
     async fn produce_data(&mut self, body: signaling::ProduceData) -> Answer {
         self.publishes()?;
         let app_data = app_data(&body.app_data)?;
@@ -295,6 +255,7 @@ impl Session {
         let entry = DataProducerEntry {
             id: id.clone(),
             peer: self.open.peer.clone(),
+            session: self.open.session,
             host: self.own.clone(),
             label: body.label,
             protocol: body.protocol,
@@ -316,7 +277,7 @@ impl Session {
     }
 }
 
-fn app_data(data: &signaling::AppData) -> Result<Json, Failure> {
+pub(super) fn app_data(data: &signaling::AppData) -> Result<Json, Failure> {
     if !data.0.is_object() {
         return Err(Failure::bad("appData: is not an object"));
     }

@@ -8,7 +8,8 @@ use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
-use skein_proto::rpc::{Admit, Admitted, Open, SessionFrame, SessionOpen};
+use skein_proto::rpc::{Admit, Admitted, Open, Refusal, SessionFrame, SessionOpen};
+use skein_proto::signaling::CLOSE_FOR_GOOD;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -124,24 +125,34 @@ async fn place(edge: &Signaling, client: &Client) -> Result<MeshStream, End> {
         peer: client.peer.clone(),
         entry: edge.mesh.id().clone(),
         role: client.role,
+        asked: client.asked,
+        wish: client.wish,
+        moving: client.moving.clone(),
+        skein: client.skein,
     };
     let mut problem = String::new();
     for _ in 0..PLACEMENTS {
-        let Admitted { session, host } = admit::admit(&edge.mesh, &wish).await.map_err(|error| {
-            edge.counters.refused.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(room = %client.room, peer = %client.peer, %error, "a join is refused");
-            match error {
-                AdmitError::Refused(refusal) => close(TRY_AGAIN, refusal.to_string()),
-                AdmitError::Unreachable(_) => close(INTERNAL, error.to_string()),
-            }
-        })?;
+        let Admitted { session, host, role, options, from } =
+            admit::admit(&edge.mesh, &wish).await.map_err(|error| {
+                edge.counters.refused.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(room = %client.room, peer = %client.peer, %error, "a join is refused");
+                match error {
+                    AdmitError::Refused(refusal @ Refusal::NotAllowed(_)) => {
+                        close(CLOSE_FOR_GOOD, refusal.to_string())
+                    }
+                    AdmitError::Refused(refusal) => close(TRY_AGAIN, refusal.to_string()),
+                    AdmitError::Unreachable(_) => close(INTERNAL, error.to_string()),
+                }
+            })?;
         let open = SessionOpen {
             session,
             room: client.room.clone(),
             peer: client.peer.clone(),
             worker: host.worker,
-            role: client.role,
+            role,
             skein: client.skein,
+            options,
+            from,
         };
         match edge.mesh.open(&host.node, &Open::Session(open)).await {
             Ok(stream) => return Ok(stream),

@@ -124,6 +124,32 @@ version?: string, };
 export type Role = "listen" | "publish" | "moderate";
 
 /**
+ * Who may send in a room.
+ */
+export type RoomMode = "conference" | "stage" | "one-to-one";
+
+/**
+ * What a room is like, from its first peer to its last.
+ */
+export type RoomOptions = { 
+/**
+ * Who may send.
+ */
+mode: RoomMode, 
+/**
+ * How many peers it holds at most.
+ */
+size: number, 
+/**
+ * Whether capacity for all of them is reserved from the start.
+ */
+guaranteed: boolean, 
+/**
+ * Of how many peers, those who spoke last, video is forwarded; of all where it is 0.
+ */
+lastN: number, };
+
+/**
  * No body, or no answer. Fields that a client sends all the same are ignored.
  */
 export type Empty = Record<string, never>;
@@ -467,9 +493,40 @@ protocol: string,
 appData: AppData, };
 
 /**
+ * Body of `pin`.
+ */
+export type Pin = { 
+/**
+ * Who.
+ */
+peerIds: Array<PeerId>, };
+
+/**
+ * Body of `move`. A client that accepts connects once more, with `move=TOKEN` in its query, joins and sends there what it
+ * sends here, and ends this connection when what it receives there flows.
+ */
+export type Move = { 
+/**
+ * To be shown by the new connection. Good once, for `seconds`.
+ */
+token: string, 
+/**
+ * How long the other host keeps room for the client.
+ */
+seconds: number, 
+/**
+ * The other host.
+ */
+host: NodeId, 
+/**
+ * For people: why.
+ */
+reason: string, };
+
+/**
  * All that a node asks of a client. The client accepts or rejects; a rejected consumer is closed.
  */
-export type ServerRequest = { "method": "newConsumer", "data": NewConsumer } | { "method": "newDataConsumer", "data": NewDataConsumer };
+export type ServerRequest = { "method": "newConsumer", "data": NewConsumer } | { "method": "newDataConsumer", "data": NewDataConsumer } | { "method": "move", "data": Move };
 
 /**
  * All that a node tells a client.
@@ -494,7 +551,23 @@ host: NodeId,
 /**
  * WebSocket addresses of all nodes of the mesh, the entry's first.
  */
-endpoints: Array<string>, } } | { "method": "newPeer", "data": { 
+endpoints: Array<string>, 
+/**
+ * What the client may do.
+ */
+role: Role, 
+/**
+ * What the room is like.
+ */
+room: RoomOptions, } } | { "method": "roleChanged", "data": { 
+/**
+ * Who.
+ */
+peerId: PeerId, 
+/**
+ * What it may do.
+ */
+role: Role, } } | { "method": "newPeer", "data": { 
 /**
  * Who.
  */
@@ -587,6 +660,15 @@ peerId: PeerId | null,
  * dBov, -127 (silent) to 0.
  */
 volume?: number, } };
+
+/**
+ * Body of `POST /v1/rooms/{id}/peers/{peer}/move`: moves a peer to another node without a gap.
+ */
+export type MoveRequest = { 
+/**
+ * Where to; where most is free when it is not said.
+ */
+node: NodeId | null, };
 
 /**
  * `GET /v1/mesh`: what the node knows of the mesh from gossip.
@@ -748,7 +830,11 @@ pipes: Array<Pipe>,
 /**
  * Who speaks.
  */
-speaker: PeerId | null, };
+speaker: PeerId | null, 
+/**
+ * What it is like.
+ */
+options: RoomOptions, };
 
 /**
  * A peer of a room.
@@ -770,6 +856,10 @@ device: Device,
  * Whether it has joined.
  */
 joined: boolean, 
+/**
+ * What it may do.
+ */
+role: Role, 
 /**
  * The node that holds its transports.
  */
@@ -920,6 +1010,10 @@ data_producers: number,
  */
 data_consumers: number, 
 /**
+ * Memory that the process holds, bytes; absent where the system does not say.
+ */
+memory: number | null, 
+/**
  * Ends of pipes: transports, each of one pipe between two workers.
  */
 pipe_transports: number, 
@@ -960,6 +1054,26 @@ free_streams: number,
  * How many it can carry in all.
  */
 total_streams: number, 
+/**
+ * Packets a second that it sends, by estimate and measurement.
+ */
+packets: number, 
+/**
+ * Packets a second that it can still take.
+ */
+free_packets: number, 
+/**
+ * Packets a second that it can send in all.
+ */
+total_packets: number, 
+/**
+ * How busy its thread is, percent of a core.
+ */
+cpu_percent: number, 
+/**
+ * Whether it takes no more peers because it is too busy.
+ */
+closed: boolean, 
 /**
  * The port of its WebRTC server, UDP and TCP.
  */
@@ -1035,4 +1149,7 @@ export interface ClientMethods {
   resetNetworkThrottle: { data: Empty; answer: Empty };
   kick: { data: PeerRef; answer: Empty };
   closeRoom: { data: Empty; answer: Empty };
+  promote: { data: PeerRef; answer: Empty };
+  demote: { data: PeerRef; answer: Empty };
+  pin: { data: Pin; answer: Empty };
 }

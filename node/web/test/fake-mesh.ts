@@ -13,6 +13,8 @@ export interface FakeProducer {
   kind: 'audio' | 'video';
   appData: Json;
   paused: boolean;
+  /** The connection it came over; a bot has none. */
+  client?: FakeClient;
 }
 
 let counter = 0;
@@ -93,10 +95,14 @@ export class FakeSocket implements Socket {
     if (this.readyState === 1) setTimeout(() => this.onmessage?.({ data: JSON.stringify(frame) } as never));
   }
 
+  /** The code it was closed with; undefined while it stands. */
+  closedWith: number | undefined;
+
   /** Ends it, as seen from the client. */
   drop(code: number, reason = ''): void {
     if (this.readyState === 3) return;
     this.readyState = 3;
+    this.closedWith = code;
     if (this.client) this.client.mesh.gone(this.client);
     setTimeout(() => this.onclose?.({ code, reason } as never));
   }
@@ -114,6 +120,12 @@ export class FakeMesh {
   refuse: { code: number; reason: string } | undefined;
   /** Told in `welcome`. */
   endpoints: string[] = [];
+  /** Told in `welcome`. */
+  role = 'moderate';
+  /** Told in `welcome`. */
+  room: Json = { mode: 'conference', size: 0, guaranteed: false, lastN: 0 };
+  /** Closes sockets with this that come with a move's token. */
+  refuseMoves: { code: number; reason: string } | undefined;
   /** All sockets that opened, the newest last. */
   readonly clients: FakeClient[] = [];
   /** Every address that was dialled. */
@@ -146,19 +158,23 @@ export class FakeMesh {
   }
 
   opened(client: FakeClient): void {
+    const moving = client.url.searchParams.has('move');
+    if (moving && this.refuseMoves) return client.socket.drop(this.refuseMoves.code, this.refuseMoves.reason);
     if (this.refuse) return client.socket.drop(this.refuse.code, this.refuse.reason);
     client.notify('mediasoup-version', { version: '0.0.0' });
     client.notify('welcome', {
       session: fresh('session'),
       node: client.url.hostname,
-      host: 'host-1',
+      host: moving ? 'host-2' : 'host-1',
       endpoints: this.endpoints,
+      role: this.role,
+      room: this.room,
     });
   }
 
   gone(client: FakeClient): void {
     for (let i = this.producers.length - 1; i >= 0; i--) {
-      if (this.producers[i]?.peer === client.peerId) this.producers.splice(i, 1);
+      if (this.producers[i]?.client === client) this.producers.splice(i, 1);
     }
   }
 
@@ -175,7 +191,7 @@ export class FakeMesh {
         return { peers: [...this.bots.values()] };
       case 'produce': {
         const { kind, appData } = data as unknown as FakeProducer;
-        const producer = { id: fresh('producer'), peer: client.peerId, kind, appData, paused: false };
+        const producer = { id: fresh('producer'), peer: client.peerId, kind, appData, paused: false, client };
         this.producers.push(producer);
         return { id: producer.id };
       }

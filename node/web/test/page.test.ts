@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { arrange, type Rect } from '../src/room/layout.js';
+import { inSight, matching, rowsOf } from '../src/room/people-rows.js';
 import { readParams, roomId, shareLink } from '../src/room/params.js';
 import { bars, layersFor } from '../src/room/quality.js';
 import { explain } from '../src/room/reasons.js';
@@ -81,7 +82,12 @@ test('the page’s address', () => {
   assert.equal(params.audio, true);
   assert.deepEqual(params.endpoints, ['ws://b.test:1/', 'ws://c.test/']);
   assert.equal(params.codec, 'vp9');
-  assert.deepEqual(readParams('', 'https://a.test').endpoints, ['wss://a.test/']);
+  const plain = readParams('', 'https://a.test');
+  assert.deepEqual(plain.endpoints, ['wss://a.test/']);
+  assert.ok(Object.values(plain.wishes).every((wish) => wish === undefined));
+  const { wishes } = readParams('?role=listen&mode=stage&size=20&guaranteed=1&lastN=4', 'https://a.test');
+  assert.deepEqual(wishes, { role: 'listen', mode: 'stage', size: 20, guaranteed: true, lastN: 4 });
+  assert.equal(readParams('?size=many&guaranteed=0', 'https://a.test').wishes.size, undefined);
 });
 
 test('a room’s id of anything typed', () => {
@@ -92,6 +98,11 @@ test('a room’s id of anything typed', () => {
 test('a link to share carries no secret', () => {
   const link = shareLink('https://a.test/?room=x&name=Ann&token=t&peer=p&endpoint=b', 'x');
   assert.equal(link, 'https://a.test/?room=x&endpoint=b');
+  const stage = shareLink('https://a.test/?room=x&mode=stage&lastN=4&role=moderate', 'x');
+  assert.equal(stage, 'https://a.test/?room=x&mode=stage&lastN=4', 'others need to ask for the same room, but not for a role');
+  const secret = shareLink('https://a.test/?room=x&mode=stage&token=t', 'x', true);
+  assert.equal(secret, 'https://a.test/?room=x', 'not every token allows to ask for it');
+  assert.equal(shareLink('https://a.test/?mode=stage&role=moderate', 'x', true), 'https://a.test/?room=x&mode=stage&role=listen');
 });
 
 test('reasons are explained', () => {
@@ -101,6 +112,7 @@ test('reasons are explained', () => {
   assert.equal(explain('the peer connected again elsewhere').title, 'You joined from elsewhere');
   assert.equal(explain('the node could not be reached, or refused the connection').title, 'No node could be reached');
   assert.equal(explain('the node did not answer', true).title, 'The node refused');
+  assert.equal(explain('mode: is conference in this room, not stage').title, 'The room is of another kind');
   assert.equal(explain('something new').text, 'something new');
 });
 
@@ -112,4 +124,25 @@ test('numbers and names for people', () => {
   assert.equal(initials('ann'), 'A');
   assert.equal(initials(''), '?');
   assert.equal(hue('ann'), hue('ann'));
+});
+
+test('a list of hundreds draws what is in sight only, wherever it is scrolled to', () => {
+  for (const count of [0, 1, 10, 600]) {
+    for (const top of [0, 54, 1000, 30_000, 99_999]) {
+      const [first, end] = inSight({ top, height: 500 }, count, 54);
+      assert.ok(first >= 0 && first <= end && end <= count, `${first} to ${end} of ${count}`);
+      assert.ok(end - first <= 30);
+      const visible = Math.min(count - 1, Math.floor(top / 54));
+      if (count > 0 && top < count * 54) assert.ok(first <= visible && visible < end, `line ${visible} at ${top}`);
+      if (count > 0) assert.ok(end > first, 'something is to be seen');
+    }
+  }
+});
+
+test('people are found by any part of their name, and groups without anyone are left out', () => {
+  const people = ['Zoë Alt', 'ann 10', 'Ann 9', 'Ben'].map((displayName) => ({ displayName }));
+  assert.deepEqual(matching(people, '').map((one) => one.displayName), ['ann 10', 'Ann 9', 'Ben', 'Zoë Alt'].sort(new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' }).compare));
+  assert.deepEqual(matching(people, 'AL zoë').map((one) => one.displayName), ['Zoë Alt']);
+  const rows = rowsOf([{ heading: 'On the stage', people: [] }, { heading: 'In the audience', people: [1, 2] }]);
+  assert.deepEqual(rows, [{ heading: 'In the audience', count: 2 }, { person: 1 }, { person: 2 }]);
 });

@@ -241,3 +241,85 @@ test('a broken media path is mended over signalling, and all is made anew when t
   assert.equal(first.socket.readyState, 3);
   room.leave();
 });
+
+test('asks for a role and a kind of room, and says what came of it', async () => {
+  const mesh = new FakeMesh();
+  mesh.role = 'publish';
+  mesh.room = { mode: 'stage', size: 20, guaranteed: true, lastN: 4 };
+  const wishes = { role: 'moderate', mode: 'stage', size: 20, guaranteed: true, lastN: 4 } as const;
+  const room = fakeRoom(mesh, wishes);
+  await room.join();
+  const { searchParams } = mesh.client!.url;
+  const asked = ['role', 'mode', 'size', 'guaranteed', 'lastN'].map((name) => searchParams.get(name));
+  assert.deepEqual(asked, ['moderate', 'stage', '20', '1', '4']);
+  assert.equal(room.role, 'publish');
+  assert.deepEqual(room.settings, mesh.room);
+  await room.promote('ann');
+  await room.demote('ann');
+  await room.pin(['ann', 'ben']);
+  const client = mesh.client!;
+  assert.deepEqual([client.calls('promote'), client.calls('demote')], [[{ peerId: 'ann' }], [{ peerId: 'ann' }]]);
+  assert.deepEqual(client.calls('pin'), [{ peerIds: ['ann', 'ben'] }]);
+  client.socket.drop(1006);
+  await until(() => mesh.client !== client && mesh.client!.calls('pin').length === 1);
+  room.leave();
+
+  const plain = fakeRoom(mesh);
+  await plain.join();
+  const names = ['role', 'mode', 'size', 'guaranteed', 'lastN', 'move'];
+  assert.ok(names.every((name) => !mesh.client!.url.searchParams.has(name)));
+  plain.leave();
+});
+
+test('who becomes a listener stops publishing, and may begin again when promoted', async () => {
+  const mesh = new FakeMesh();
+  mesh.addBot('ann', 'Ann');
+  const room = fakeRoom(mesh);
+  await room.join();
+  const client = mesh.client!;
+  const seen: string[] = [];
+  room.on('roleChanged', (peerId, role, before) => seen.push(`${peerId} ${before} ${role}`));
+  room.on('unpublished', ({ source }, why) => seen.push(`-${source} ${why}`));
+  const [mine, theirs] = [fakeTrack('audio'), fakeTrack('video')];
+  await room.publishMicrophone({ track: mine });
+  await room.publish({ track: theirs, source: 'slides', encoding: () => ({ encodings: [], codecOptions: {} }) });
+  client.notify('roleChanged', { peerId: 'me', role: 'listen' });
+  client.notify('roleChanged', { peerId: 'ann', role: 'publish' });
+  client.notify('roleChanged', { peerId: 'nobody', role: 'publish' });
+  await until(() => seen.length === 4);
+  assert.deepEqual(seen, ['-microphone role', '-slides role', 'me moderate listen', 'ann undefined publish']);
+  assert.equal(room.peers.get('ann')?.role, 'publish');
+  assert.equal(room.publications.length, 0);
+  assert.equal(mine.readyState, 'ended');
+  assert.equal(theirs.readyState, 'live', 'a track that the application gave stays its own');
+  assert.equal(client.calls('closeProducer').length, 0, 'the host has closed them');
+  await assert.rejects(room.publishMicrophone({ track: fakeTrack('audio') }), /listeners may not publish/);
+  await assert.rejects(room.sendMessage('hello'), /listeners may not write/);
+  assert.equal(client.calls('produceData').length, 1);
+  client.notify('roleChanged', { peerId: 'me', role: 'publish' });
+  await until(() => client.calls('produceData').length === 2);
+  await room.publishMicrophone({ track: fakeTrack('audio') });
+  assert.equal(client.calls('produce').length, 3);
+  room.leave();
+});
+
+test('what was to be published by someone who turns out to be a listener is let go', async () => {
+  const mesh = new FakeMesh();
+  mesh.role = 'listen';
+  const room = fakeRoom(mesh, { role: 'listen' });
+  const track = fakeTrack('video');
+  const joining = room.join();
+  await room.publishCamera({ track });
+  await joining;
+  await until(() => track.readyState === 'ended');
+  assert.deepEqual([mesh.client!.calls('produce').length, mesh.client!.calls('produceData').length], [0, 0]);
+  room.leave();
+});
+
+test('a room that exists and is different is refused, and not dialled again', async () => {
+  const mesh = new FakeMesh();
+  mesh.refuse = { code: 4000, reason: 'mode: is conference in this room, not stage' };
+  const room = fakeRoom(mesh, { mode: 'stage', endpoints: ['ws://a.test', 'ws://b.test'] });
+  await assert.rejects(room.join(), (error) => error instanceof RoomClosed && /in this room, not stage/.test(error.message));
+  assert.equal(mesh.dialled.length, 1);
+});

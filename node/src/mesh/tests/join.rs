@@ -99,7 +99,7 @@ async fn the_own_address_among_the_seeds_is_skipped() {
 async fn load_and_phase_reach_everyone() {
     let world = World::new();
     let [a, b] = world.nodes(["a", "b"]).await;
-    let load = Load { free: vec![3, 4], total: vec![5, 5], peers: 2, rooms: 1 };
+    let load = Load { free_bits: 3, total_bits: 5, peers: 2, rooms: 1, ..Load::default() };
     a.mesh.set_load(&load);
     for node in [&a, &b] {
         node.until("the load", |view| view.nodes.get(&id("a")).is_some_and(|a| a.load == load)).await;
@@ -123,7 +123,7 @@ async fn load_and_phase_reach_everyone() {
 async fn a_load_that_is_set_at_once_is_gossiped() {
     let world = World::new();
     let a = world.node("a", &[]).await;
-    let load = Load { free: vec![1], ..Load::default() };
+    let load = Load { free_bits: 1, ..Load::default() };
     a.mesh.set_load(&load);
     let b = world.node("b", &[a.mesh.addr()]).await;
     b.until("the load", |view| view.nodes.get(&id("a")).is_some_and(|a| a.load == load)).await;

@@ -1,6 +1,7 @@
 use super::*;
 use skein_proto::codec::MAX_FRAME_BYTES;
 use skein_proto::ids::SessionId;
+use skein_proto::room::{RoomMode, RoomOptions};
 use skein_proto::rpc::SessionOpen;
 use skein_proto::signaling::Role;
 
@@ -12,6 +13,8 @@ pub(super) fn session() -> SessionOpen {
         worker: 0,
         role: Role::Publish,
         skein: false,
+        options: RoomOptions { mode: RoomMode::Conference, size: 9, guaranteed: false, last_n: 0 },
+        from: None,
     }
 }
 

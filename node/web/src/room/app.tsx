@@ -32,10 +32,22 @@ export function App({ params, makeRoom }: { params: PageParams; makeRoom: MakeRo
   const [call, setCall] = useState<Call>();
   const [ended, setEnded] = useState<{ reason: string; answers: boolean }>();
   const [round, setRound] = useState(0);
-  const media = useMemo(() => new LocalMedia(params), [round]);
+  // Whoever comes to listen is not asked for devices.
+  const listens = params.wishes.role === 'listen';
+  const media = useMemo(
+    () => new LocalMedia({ video: params.video && !listens, audio: params.audio && !listens }),
+    [round],
+  );
   const join = (name: string, room: string) => {
     const made = new Call(
-      makeRoom({ endpoints: params.endpoints, room, peer: params.peer, displayName: name, token: params.token }),
+      makeRoom({
+        ...params.wishes,
+        endpoints: params.endpoints,
+        room,
+        peer: params.peer,
+        displayName: name,
+        token: params.token,
+      }),
       media,
       params,
     );

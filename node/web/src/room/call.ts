@@ -6,6 +6,8 @@ import {
   Publication,
   type Bandwidth,
   type ChatMessage,
+  type Peer,
+  type Role,
   type Room,
   type StateDetails,
   type Subscription,
@@ -77,17 +79,22 @@ export class Call extends Emitter<{ changed: [] }> {
     });
     room.on('peerJoined', (peer) => {
       // Those who were there already are no news.
-      if (this.#settled) this.toast(`${peer.displayName} joined`);
+      if (this.#settled && !this.staged) this.toast(`${peer.displayName} joined`);
       changed();
     });
     room.on('peerLeft', (peer) => {
-      if (room.state === 'connected') this.toast(`${peer.displayName} left`);
+      // Of an audience nobody wants to know who comes and goes.
+      if (room.state === 'connected' && !this.staged) this.toast(`${peer.displayName} left`);
       if (this.#lastSpeaker === peer.id) this.#lastSpeaker = undefined;
       changed();
     });
     room.on('subscribed', ({ kind, source }) => {
       // Whoever made the last screen small has said nothing about this one.
       if (kind === 'video' && source !== 'camera' && this.pinned === null) this.pinned = undefined;
+    });
+    room.on('roleChanged', (peerId, role, before) => {
+      if (peerId === room.peerId && before !== undefined) this.#roleToast(role, before);
+      changed();
     });
     for (const event of ['peerChanged', 'subscribed', 'unsubscribed', 'subscriptionChanged', 'welcome'] as const) {
       room.on(event, changed);
@@ -119,15 +126,27 @@ export class Call extends Emitter<{ changed: [] }> {
   /** Enters the room with the preview's tracks. Fails as Room.join does. */
   async start(): Promise<void> {
     const joining = this.room.join();
+    // Whoever may not publish is not asked for devices. That is known soon, and on a stage it is worth waiting for.
+    if (this.params.wishes.mode === 'stage') await joining;
+    else await Promise.race([joining, this.#roleKnown()]);
     // What is published before the room stands is sent as soon as it does. So the browser may ask the user for the
     // devices while the mesh is asked for a place, and whoever waits sees themselves.
     await Promise.all([joining, this.#publishPreview()]);
     setTimeout(() => (this.#settled = true), 1500);
   }
 
+  /** Resolves once the mesh has told what this user may do, or has let nothing be heard for a while. */
+  #roleKnown(): Promise<void> {
+    return new Promise((resolve) => {
+      this.room.once('roleChanged', () => resolve());
+      this.room.once('welcome', () => resolve());
+      setTimeout(resolve, 1000);
+    });
+  }
+
   async #publishPreview(): Promise<void> {
-    await this.media.open();
-    if (this.room.state === 'closed') return this.media.close();
+    if (!this.listens) await this.media.open();
+    if (this.room.state === 'closed' || this.listens) return this.media.close();
     const { camera, microphone } = this.media;
     for (const { error } of [microphone, camera]) if (error) this.toast(error.message, true);
     await Promise.all([
@@ -143,10 +162,31 @@ export class Call extends Emitter<{ changed: [] }> {
     document.removeEventListener('visibilitychange', this.#visibility);
   }
 
-  /** All pictures: others first, oneself last. */
+  /** Whether this user may only listen. */
+  get listens(): boolean {
+    return this.room.role === 'listen';
+  }
+
+  /** Whether this user may send others away, and let them publish. A node of an older version does not tell. */
+  get moderates(): boolean {
+    return this.room.role === undefined || this.room.role === 'moderate';
+  }
+
+  /** Whether some are on a stage, and the others listen. */
+  get staged(): boolean {
+    return this.room.settings?.mode === 'stage';
+  }
+
+  /** Whether someone is on the stage. Where nobody has told what they may do, whoever publishes is. */
+  isOnStage(peer: Peer): boolean {
+    return peer.role ? peer.role !== 'listen' : peer.subscriptions.length > 0;
+  }
+
+  /** All pictures: others first, oneself last. Listeners have none. */
   get tiles(): Tile[] {
     const tiles: Tile[] = [];
     for (const peer of this.room.peers.values()) {
+      if ((this.staged || peer.role === 'listen') && !this.isOnStage(peer)) continue;
       const about = { peerId: peer.id, name: peer.displayName, mine: false };
       for (const video of peer.subscriptions) {
         if (video.kind !== 'video' || video.source === 'camera') continue;
@@ -156,6 +196,7 @@ export class Call extends Emitter<{ changed: [] }> {
       const [video, audio] = [peer.subscription('camera'), peer.subscription('microphone')];
       tiles.push({ ...about, key: `${peer.id}/camera`, source: 'camera', video, audio });
     }
+    if (this.listens) return tiles;
     const about = { peerId: this.room.peerId, name: this.room.displayName, mine: true };
     const screen = this.room.publication('screen');
     if (screen) tiles.push({ ...about, key: 'me/screen', source: 'screen', video: screen, audio: undefined });
@@ -188,13 +229,22 @@ export class Call extends Emitter<{ changed: [] }> {
       this.pinned = undefined;
       if (this.mainTile(tiles) === key || !wasPinned) this.pinned = null;
     }
+    this.#pinAtNode(tiles.find((tile) => tile.key === this.pinned));
     this.changed();
+  }
+
+  /** Where only those who spoke last are forwarded, whoever is pinned is to be so as well. */
+  #pinAtNode(tile: Tile | undefined): void {
+    const wanted = tile && !tile.mine ? [tile.peerId] : [];
+    if (!this.room.settings?.lastN || String(wanted) === String(this.room.pins)) return;
+    this.room.pin(wanted).catch((error: unknown) => this.#complain(error));
   }
 
   /** Between all alike and whoever speaks. */
   toggleSpotlight(): void {
     this.spotlight = !this.spotlight;
     this.pinned = undefined;
+    this.#pinAtNode(undefined);
     this.changed();
   }
 
@@ -213,7 +263,7 @@ export class Call extends Emitter<{ changed: [] }> {
 
   /** Switches the camera, the microphone, or the sharing of the screen. */
   async toggle(which: 'camera' | 'microphone' | 'screen'): Promise<void> {
-    if (this.busy.has(which)) return;
+    if (this.busy.has(which) || this.listens) return;
     this.busy.add(which);
     this.changed();
     try {
@@ -292,6 +342,15 @@ export class Call extends Emitter<{ changed: [] }> {
     }
   }
 
+  /** Lets someone publish, or no longer. */
+  async setOnStage(peerId: string, on: boolean): Promise<void> {
+    try {
+      await (on ? this.room.promote(peerId) : this.room.demote(peerId));
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
   /** Shows a short message. */
   toast(text: string, bad = false): void {
     // Camera and microphone often fail for the same reason.
@@ -335,6 +394,11 @@ export class Call extends Emitter<{ changed: [] }> {
       if (this.room.state !== 'closed') this.#complain(error);
     }
     this.changed();
+  }
+
+  #roleToast(role: Role, before: Role): void {
+    if (role === 'listen') this.toast('You are a listener now');
+    else if (before === 'listen') this.toast('You may speak now: switch on your microphone or camera');
   }
 
   #complain(error: unknown): void {

@@ -50,7 +50,8 @@ export function Chat({ call }: { call: Call }) {
           class="input"
           data-testid="chat-input"
           aria-label="Message to everyone"
-          placeholder="Message to everyone"
+          placeholder={call.listens ? 'Listeners cannot write' : 'Message to everyone'}
+          disabled={call.listens}
           autocomplete="off"
           enterkeyhint="send"
           maxLength={LONGEST}

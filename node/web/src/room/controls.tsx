@@ -6,12 +6,55 @@ const canShare = typeof navigator.mediaDevices?.getDisplayMedia === 'function';
 
 /** The bar at the bottom. */
 export function Controls({ call, openSettings }: { call: Call; openSettings: () => void }) {
+  const { panel, unread } = call;
+  return (
+    <nav class="controls" aria-label="Call">
+      {call.listens ? (
+        <p class="control-note" data-testid="listening">
+          <Icon name="speaker" />
+          Listening
+        </p>
+      ) : (
+        <Devices call={call} />
+      )}
+      <Control
+        testid="chat-toggle"
+        icon="chat"
+        label={unread ? `Chat, ${unread} unread` : 'Chat'}
+        text="Chat"
+        shortcut="c"
+        active={panel === 'chat'}
+        onClick={() => call.togglePanel('chat')}
+      >
+        {unread > 0 && (
+          <span class="badge" data-testid="chat-unread">
+            {unread > 99 ? '99+' : unread}
+          </span>
+        )}
+      </Control>
+      <Control
+        testid="people-toggle"
+        icon="people"
+        label="Participants"
+        text="People"
+        shortcut="p"
+        active={panel === 'people'}
+        onClick={() => call.togglePanel('people')}
+      />
+      <Control testid="settings" icon="settings" label="Devices and name" text="Devices" onClick={openSettings} />
+      <Control testid="leave" icon="leave" label="Leave the room" text="Leave" leave onClick={() => call.leave()} />
+    </nav>
+  );
+}
+
+/** What only those have who may publish. */
+function Devices({ call }: { call: Call }) {
   const microphone = call.isOn('microphone');
   const camera = call.isOn('camera');
   const screen = call.isOn('screen');
-  const { busy, panel, unread } = call;
+  const { busy } = call;
   return (
-    <nav class="controls" aria-label="Call">
+    <>
       <Control
         testid="mute"
         icon={microphone ? 'mic' : 'micOff'}
@@ -45,33 +88,7 @@ export function Controls({ call, openSettings }: { call: Call; openSettings: () 
           onClick={() => void call.toggle('screen')}
         />
       )}
-      <Control
-        testid="chat-toggle"
-        icon="chat"
-        label={unread ? `Chat, ${unread} unread` : 'Chat'}
-        text="Chat"
-        shortcut="c"
-        active={panel === 'chat'}
-        onClick={() => call.togglePanel('chat')}
-      >
-        {unread > 0 && (
-          <span class="badge" data-testid="chat-unread">
-            {unread > 99 ? '99+' : unread}
-          </span>
-        )}
-      </Control>
-      <Control
-        testid="people-toggle"
-        icon="people"
-        label="Participants"
-        text="People"
-        shortcut="p"
-        active={panel === 'people'}
-        onClick={() => call.togglePanel('people')}
-      />
-      <Control testid="settings" icon="settings" label="Devices and name" text="Devices" onClick={openSettings} />
-      <Control testid="leave" icon="leave" label="Leave the room" text="Leave" leave onClick={() => call.leave()} />
-    </nav>
+    </>
   );
 }
 

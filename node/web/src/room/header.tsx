@@ -1,4 +1,4 @@
-import type { RoomState } from '../sdk/index.js';
+import type { RoomSettings, RoomState } from '../sdk/index.js';
 import { bitrate, count } from '../ui/format.js';
 import { Icon, Mark } from '../ui/icons.js';
 import type { Call } from './call.js';
@@ -61,7 +61,7 @@ export function Header({ call }: { call: Call }) {
 /** Which nodes hold this client, and what the network carries. */
 function Connection({ call }: { call: Call }) {
   const { room, details, bandwidth } = call;
-  const { placement } = room;
+  const { placement, role, settings } = room;
   const same = placement && placement.entry === placement.host;
   return (
     <>
@@ -71,6 +71,8 @@ function Connection({ call }: { call: Call }) {
         {placement && <Fact term={same ? 'Entry and host' : 'Entry'}>{placement.entry}</Fact>}
         {placement && !same && <Fact term="Host">{placement.host}</Fact>}
         {details.endpoint && <Fact term="Dialled">{details.endpoint}</Fact>}
+        {role && <Fact term="You may">{role}</Fact>}
+        {settings && <Fact term="Room">{settingsText(settings)}</Fact>}
         <Fact term="Known nodes">{String(room.endpoints.length)}</Fact>
         {bandwidth && <Fact term="Downlink">{bitrate(bandwidth.available)}</Fact>}
         {bandwidth && <Fact term="Wanted">{bitrate(bandwidth.desired)}</Fact>}
@@ -84,6 +86,14 @@ function Connection({ call }: { call: Call }) {
   );
 }
 
+/** What a room is like, in a few words. */
+function settingsText({ mode, size, guaranteed, lastN }: RoomSettings): string {
+  const words: string[] = [mode];
+  if (size) words.push(`up to ${size}${guaranteed ? ', guaranteed' : ''}`);
+  if (lastN) words.push(`video of the last ${lastN}`);
+  return words.join(', ');
+}
+
 function Fact({ term, children }: { term: string; children: string }) {
   return (
     <div>
@@ -95,7 +105,8 @@ function Fact({ term, children }: { term: string; children: string }) {
 
 /** Puts the room's link on the clipboard. */
 export async function copyLink(call: Call): Promise<void> {
-  const link = shareLink(location.href, call.room.id);
+  // Others come to a stage as its audience, and are invited from there.
+  const link = shareLink(location.href, call.room.id, call.staged);
   try {
     await navigator.clipboard.writeText(link);
     call.toast('The link is on the clipboard');

@@ -1,4 +1,4 @@
-import { endpointUrl, type VideoCodec } from '../sdk/index.js';
+import { endpointUrl, type JoinWishes, type Role, type RoomMode, type VideoCodec } from '../sdk/index.js';
 
 /** What the page's address asks for. */
 export interface PageParams {
@@ -20,9 +20,13 @@ export interface PageParams {
   codec: VideoCodec | undefined;
   /** Whether the camera is sent in layers. */
   simulcast: boolean;
+  /** What the room is to be like, and what the user wants to be in it. */
+  wishes: JoinWishes;
 }
 
 const codecs: readonly string[] = ['vp8', 'vp9', 'h264', 'av1'];
+/** What a link says about the room itself, and whoever gets the link needs as well. */
+const shared = ['mode', 'size', 'guaranteed', 'lastN'];
 
 /** Reads the page's address. */
 export function readParams(search: string, origin: string): PageParams {
@@ -36,6 +40,10 @@ export function readParams(search: string, origin: string): PageParams {
     .map((one) => endpointUrl(one, secure))
     .filter((one) => one !== undefined);
   const codec = text('codec')?.toLowerCase();
+  const whole = (name: string) => {
+    const number = Number(text(name) ?? NaN);
+    return Number.isInteger(number) && number >= 0 ? number : undefined;
+  };
   return {
     room: roomId(text('room') ?? ''),
     name: text('name'),
@@ -46,6 +54,14 @@ export function readParams(search: string, origin: string): PageParams {
     endpoints: endpoints.length ? endpoints : [endpointUrl(origin, secure) ?? origin],
     codec: codec && codecs.includes(codec) ? (codec as VideoCodec) : undefined,
     simulcast: on('simulcast'),
+    // What is written wrong is passed on as it is: the mesh says what is wrong with it.
+    wishes: {
+      role: text('role') as Role | undefined,
+      mode: text('mode') as RoomMode | undefined,
+      size: whole('size'),
+      guaranteed: query.has('guaranteed') && on('guaranteed') ? true : undefined,
+      lastN: whole('lastN'),
+    },
   };
 }
 
@@ -58,13 +74,22 @@ export function roomId(typed: string): string {
     .slice(0, 40);
 }
 
-/** The address that brings others into the room. It carries neither a name nor this user's token. */
-export function shareLink(href: string, room: string): string {
+/**
+ * The address that brings others into the room. It carries neither a name, nor this user's role or token.
+ *
+ * @param toListen whether it brings them there as listeners
+ */
+export function shareLink(href: string, room: string, toListen = false): string {
   const url = new URL(href);
   const endpoints = url.searchParams.getAll('endpoint');
+  // With tokens, only those of moderators allow to say what a room is like; and each says what its owner may do.
+  const tokens = url.searchParams.has('token');
+  const kept = tokens ? [] : shared.map((name) => [name, url.searchParams.get(name)] as const);
   url.search = '';
   url.hash = '';
   url.searchParams.set('room', room);
+  for (const [name, value] of kept) if (value) url.searchParams.set(name, value);
+  if (toListen && !tokens) url.searchParams.set('role', 'listen');
   for (const endpoint of endpoints) url.searchParams.append('endpoint', endpoint);
   return url.href;
 }

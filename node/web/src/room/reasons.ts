@@ -27,6 +27,10 @@ const known: [pattern: RegExp, explanation: Explanation][] = [
     { title: 'The invitation was refused', text: 'The token in the link is not valid for this room, or has expired. Ask for a new link.', again: true },
   ],
   [
+    /contradict|one-to-one|\b(mode|size|guaranteed|lastN)\b/i,
+    { title: 'The room is of another kind', text: 'What the link asks for does not go together, or the room exists already and is different. Open it without mode, size and lastN in the link.', again: true },
+  ],
+  [
     /not supported|unsupported/i,
     { title: 'This browser cannot join', text: 'It lacks something that calls need. A recent Chrome, Edge, Firefox or Safari will do.', again: false },
   ],

@@ -12,7 +12,7 @@ export function Sound({ call }: { call: Call }) {
     <>
       <div hidden>
         {voices.map((voice) => (
-          <Voice key={voice.id} call={call} voice={voice} />
+          <Voice key={keyOf(voice)} call={call} voice={voice} />
         ))}
       </div>
       {call.soundBlocked && voices.length > 0 && (
@@ -23,6 +23,16 @@ export function Sound({ call }: { call: Call }) {
       )}
     </>
   );
+}
+
+const keys = new WeakMap<Subscription, number>();
+let nextKey = 1;
+
+/** The same for as long as it is the same voice: in a move it gets another consumer, and its id changes. */
+function keyOf(voice: Subscription): number {
+  let key = keys.get(voice);
+  if (key === undefined) keys.set(voice, (key = nextKey++));
+  return key;
 }
 
 function Voice({ call, voice }: { call: Call; voice: Subscription }) {
@@ -41,6 +51,14 @@ function Voice({ call, voice }: { call: Call; voice: Subscription }) {
       audio.srcObject = null;
     };
   }, [voice]);
+  useEffect(() => {
+    // After a move. Within the same stream the element goes on playing.
+    const stream = element.current?.srcObject;
+    if (!(stream instanceof MediaStream) || stream.getTracks().includes(voice.track)) return;
+    const before = stream.getTracks();
+    stream.addTrack(voice.track);
+    for (const track of before) stream.removeTrack(track);
+  }, [voice.track]);
   useEffect(() => {
     const audio = element.current as (HTMLAudioElement & { setSinkId?(id: string): Promise<void> }) | null;
     // A loudspeaker that is gone leaves the system's choice.

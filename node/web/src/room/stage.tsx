@@ -27,12 +27,13 @@ export function Stage({ call }: { call: Call }) {
   const tiles = call.tiles;
   const mainKey = call.mainTile(tiles);
   const main = mainKey === undefined ? -1 : tiles.findIndex(({ key }) => key === mainKey);
+  const own = tiles.findIndex(({ key }) => key === 'me/camera');
   const { rects, height, floating } = arrange({
     count: tiles.length,
     ...size,
     gap: size.width < 600 ? 6 : 10,
     main: main < 0 ? undefined : main,
-    own: tiles.findIndex(({ key }) => key === 'me/camera'),
+    own: own < 0 ? undefined : own,
   });
   useEffect(() => {
     if (canvas.current) canvas.current.style.height = `${Math.round(height)}px`;
@@ -73,7 +74,10 @@ export function Stage({ call }: { call: Call }) {
           />
         )}
       </div>
-      {tiles.length === 1 && call.room.state === 'connected' && (
+      {tiles.length === 0 && call.room.peers.size > 0 && (
+        <p class="stage-empty dim">Nobody is on the stage yet.</p>
+      )}
+      {call.room.peers.size === 0 && call.room.state === 'connected' && (
         <div class="stage-alone">
           <p>You are the only one here.</p>
           <button type="button" class="button compact" onClick={() => void copyLink(call)}>

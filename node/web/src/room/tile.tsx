@@ -15,25 +15,75 @@ export function place(element: HTMLElement | null, { x, y, width, height }: Rect
   element.style.height = `${Math.round(height)}px`;
 }
 
-/** A moving picture of a track; nothing until its first picture is there. */
-export function Video({ track, mirrored, name }: { track: MediaStreamTrack; mirrored: boolean; name: string }) {
+/**
+ * A moving picture of a track; nothing until its first picture is there. When the track is replaced by another one, as
+ * in a move, the old one is shown until the new one has a picture: no gap, and nothing black.
+ */
+export function Video({ track, ...look }: { track: MediaStreamTrack; mirrored: boolean; name: string }) {
+  const [shown, setShown] = useState(track);
+  // The old one lies on top of the other one, until that has something to show.
+  const tracks = shown === track ? [track] : [shown, track];
+  return (
+    <>
+      {tracks.map((one) => (
+        <Frames
+          key={one.id}
+          {...look}
+          track={one}
+          leaving={one !== track}
+          follows={one !== shown}
+          onFrame={() => one === track && setShown(one)}
+        />
+      ))}
+    </>
+  );
+}
+
+function Frames({
+  track,
+  mirrored,
+  name,
+  leaving,
+  follows,
+  onFrame,
+}: {
+  track: MediaStreamTrack;
+  mirrored: boolean;
+  name: string;
+  /** Whether another one takes its place. */
+  leaving: boolean;
+  /** Whether it takes another one's place; then there is nothing to fade in. */
+  follows: boolean;
+  onFrame: () => void;
+}) {
   const element = useRef<HTMLVideoElement>(null);
-  const [ready, setReady] = useState(false);
+  const [ready, setReady] = useState(follows);
+  const framed = useRef(onFrame);
+  framed.current = onFrame;
   useEffect(() => {
     const video = element.current;
     if (!video) return;
-    setReady(false);
+    let over = false;
+    const show = () => {
+      if (over) return;
+      setReady(true);
+      framed.current();
+    };
     video.srcObject = new MediaStream([track]);
+    if (typeof video.requestVideoFrameCallback === 'function') video.requestVideoFrameCallback(show);
+    else (video as HTMLVideoElement).addEventListener('loadeddata', show, { once: true });
     // Muted, so no browser refuses; it fails only when the track is replaced meanwhile.
     video.play().catch(() => {});
     return () => {
+      over = true;
       video.srcObject = null;
     };
   }, [track]);
+  const classes = [mirrored ? 'mirrored' : '', ready ? 'ready' : '', leaving ? 'leaving' : ''];
   return (
     <video
       ref={element}
-      class={`${mirrored ? 'mirrored' : ''} ${ready ? 'ready' : ''}`}
+      class={classes.filter(Boolean).join(' ')}
       data-testid="tile-video"
       aria-label={`Video of ${name}`}
       muted

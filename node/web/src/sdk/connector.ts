@@ -75,6 +75,26 @@ export class Connector {
     }
   }
 
+  /**
+   * Opens a session at the first endpoint where one can be had, each tried once, the current one first. Which one is
+   * current stays as it is.
+   *
+   * @param wanted whether it still is, asked before each further one
+   */
+  async once(open: (endpoint: string) => Promise<Session>, wanted: () => boolean): Promise<Session> {
+    const { current, all } = this.#endpoints;
+    let problem: unknown;
+    for (const endpoint of [current, ...all.filter((one) => one !== current)]) {
+      try {
+        return await open(endpoint);
+      } catch (error) {
+        problem = error;
+        if (isFinal(error) || !wanted()) break;
+      }
+    }
+    throw problem;
+  }
+
   /** Dials right now instead of waiting longer. */
   wake(): void {
     this.#wake?.();

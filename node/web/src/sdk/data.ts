@@ -35,6 +35,8 @@ export class DataPublication extends Emitter<DataPublicationEvents> {
   readonly #options: DataOptions;
   #producer: types.DataProducer | undefined;
   #session: Session | undefined;
+  /** Where it will be sent after a move. */
+  #next: { session: Session; producer: types.DataProducer | undefined } | undefined;
   #closed = false;
 
   /** Made by the SDK. */
@@ -91,15 +93,61 @@ export class DataPublication extends Emitter<DataPublicationEvents> {
     if (this.#closed) return;
     this.#closed = true;
     this.#producer?.close();
+    this.#next?.producer?.close();
     this.emit('closed');
   }
 
   /** For the SDK: publishes it over this session; the one before is gone. */
   async attach(session: Session): Promise<void> {
     this.#session = session;
-    this.#producer = undefined;
+    this.#producer = this.#next = undefined;
+    const producer = await this.#produce(session);
+    // Closed, or reconnected, while it was being made.
+    if (this.#closed || this.#session !== session) return producer.close();
+    this.#use(producer);
+  }
+
+  /** For the SDK: gets ready to be sent over this session, while messages go over the one before. */
+  async prepare(session: Session): Promise<void> {
+    if (this.#closed || this.#session === session || this.#next?.session === session) return;
+    const next: { session: Session; producer: types.DataProducer | undefined } = { session, producer: undefined };
+    this.#next = next;
+    const producer = await this.#produce(session);
+    if (!this.#closed && this.#session === session && !this.#producer) return this.#use(producer);
+    if (this.#closed || this.#next !== next) return producer.close();
+    next.producer = producer;
+  }
+
+  /** For the SDK: whether messages can be sent over this session, as far as they could over the one before. */
+  ready(session: Session): boolean {
+    if (this.#closed || !this.open) return true;
+    return this.#next?.session === session && this.#next.producer?.readyState === 'open';
+  }
+
+  /** For the SDK: sends messages over this session from now on. */
+  switchTo(session: Session): void {
+    if (this.#closed || this.#next?.session !== session) return;
+    const { producer } = this.#next;
+    this.#session = session;
+    this.#producer = this.#next = undefined;
+    if (producer) this.#use(producer);
+  }
+
+  /** For the SDK: this session has come to nothing, or may not send. */
+  release(session: Session): void {
+    if (this.#next?.session === session) this.#next = undefined;
+    if (this.#session === session) this.#session = this.#producer = undefined;
+  }
+
+  #use(producer: types.DataProducer): void {
+    this.#producer = producer;
+    if (producer.readyState === 'open') this.emit('open');
+    else producer.on('open', () => this.#producer === producer && this.emit('open'));
+  }
+
+  #produce(session: Session): Promise<types.DataProducer> {
     const { label, protocol = '', ordered, maxPacketLifeTime, maxRetransmits, appData = {} } = this.#options;
-    const producer = await session.send.produceData({
+    return session.send.produceData({
       label,
       protocol,
       appData,
@@ -107,11 +155,6 @@ export class DataPublication extends Emitter<DataPublicationEvents> {
       ...(maxPacketLifeTime === undefined ? {} : { maxPacketLifeTime }),
       ...(maxRetransmits === undefined ? {} : { maxRetransmits }),
     });
-    // Closed, or reconnected, while it was being made.
-    if (this.#closed || this.#session !== session) return producer.close();
-    this.#producer = producer;
-    if (producer.readyState === 'open') this.emit('open');
-    else producer.on('open', () => this.emit('open'));
   }
 }
 

@@ -1,3 +1,5 @@
+import type { Role, RoomMode } from '../protocol.js';
+
 /**
  * The WebSocket address of a node without its query, from whatever a person may write: `wss://a.example:4443/`,
  * `https://a.example`, `a.example:4443`. Undefined when it is none of these.
@@ -21,23 +23,49 @@ export function endpointUrl(text: string, secure = true): string | undefined {
   return url.href;
 }
 
+/** What the room is to be like, and what this client wants to be in it. */
+export interface JoinWishes {
+  /** What this client asks to be; at most what its token allows, which is also what it is where this is not given. */
+  role?: Role | undefined;
+  /** Who may send, where the room is new. */
+  mode?: RoomMode | undefined;
+  /** How many peers the room holds at most, where it is new. */
+  size?: number | undefined;
+  /** Whether capacity for all of them is reserved from the start, where the room is new. */
+  guaranteed?: boolean | undefined;
+  /** Of how many peers, those who spoke last, video is forwarded, where the room is new; of all where it is 0. */
+  lastN?: number | undefined;
+}
+
 /** What the address of a connection says besides the node. */
-export interface ConnectParameters {
+export interface ConnectParameters extends JoinWishes {
   /** The room's id. */
   room: string;
   /** The peer's id. */
   peer: string;
   /** The join token, where the mesh asks for one. */
   token?: string | undefined;
+  /** The token of a move, for the connection that is to replace another one. */
+  move?: string | undefined;
 }
 
 /** The whole address to dial: an endpoint, who comes and where to, and that this client knows Skein's additions. */
-export function connectUrl(endpoint: string, { room, peer, token }: ConnectParameters): string {
+export function connectUrl(endpoint: string, parameters: ConnectParameters): string {
+  const { room, peer, token, role, mode, size, guaranteed, lastN, move } = parameters;
   const url = new URL(endpoint);
-  url.searchParams.set('roomId', room);
-  url.searchParams.set('peerId', peer);
-  url.searchParams.set('skein', '1');
-  if (token) url.searchParams.set('token', token);
+  const set = (name: string, value: string | number | undefined) => {
+    if (value !== undefined && value !== '') url.searchParams.set(name, String(value));
+  };
+  set('roomId', room);
+  set('peerId', peer);
+  set('skein', 1);
+  set('token', token);
+  set('role', role);
+  set('mode', mode);
+  set('size', size);
+  set('guaranteed', guaranteed ? 1 : undefined);
+  set('lastN', lastN);
+  set('move', move);
   return url.href;
 }
 

@@ -7,11 +7,13 @@
 import '../mediasoup.js';
 
 export type { BackoffOptions } from './backoff.js';
+export type { CameraPublishOptions, MicrophonePublishOptions } from './capture.js';
 export type { VideoCodec, VideoEncoding } from './codecs.js';
 export type { RetryOptions } from './connector.js';
 export { DataPublication, type DataMessage, type DataOptions, type DataPublicationEvents } from './data.js';
+export type { Role, RoomMode } from '../protocol.js';
 export { Emitter } from './emitter.js';
-export { endpointUrl } from './endpoints.js';
+export { endpointUrl, type JoinWishes } from './endpoints.js';
 export * from './errors.js';
 export {
   mediaError,
@@ -21,16 +23,18 @@ export {
   type CameraOptions,
   type MicrophoneOptions,
 } from './media.js';
-export { Peer } from './peer.js';
+export type { MoveDetails, MoveOptions } from './move.js';
+export { Peer, randomPeerId } from './peer.js';
 export type { Socket, SocketFactory } from './protoo.js';
-export { Publication, type PublicationEvents, type PublishOptions } from './publication.js';
-export { randomPeerId, Room } from './room.js';
+export { Publication, type PublicationEvents, type PublishOptions, type UnpublishReason } from './publication.js';
+export { Room } from './room.js';
 export type {
   Bandwidth,
   ChatMessage,
   Placement,
   RoomEvents,
   RoomOptions,
+  RoomSettings,
   RoomState,
   StateDetails,
 } from './room-types.js';

@@ -1,5 +1,11 @@
-import type { Device } from '../protocol.js';
+import type { Device, Role } from '../protocol.js';
 import type { Source, Subscription } from './subscription.js';
+
+/** A random peer id. */
+export function randomPeerId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(8));
+  return [...bytes].map((byte) => (byte % 36).toString(36)).join('');
+}
 
 /** Someone else in the room. The same object for as long as the peer stays, through reconnections of this client. */
 export class Peer {
@@ -7,6 +13,7 @@ export class Peer {
   readonly id: string;
   #displayName: string;
   #device: Device;
+  #role: Role | undefined;
   readonly #subscriptions = new Set<Subscription>();
 
   /** Made by the SDK. */
@@ -24,6 +31,10 @@ export class Peer {
   get device(): Device {
     return this.#device;
   }
+  /** What it may do; undefined until somebody has changed it, as the mesh does not tell before. */
+  get role(): Role | undefined {
+    return this.#role;
+  }
   /** All that this client receives from it. */
   get subscriptions(): readonly Subscription[] {
     return [...this.#subscriptions];
@@ -37,6 +48,10 @@ export class Peer {
   update(displayName: string, device: Device = this.#device): void {
     this.#displayName = displayName;
     this.#device = device;
+  }
+  /** For the SDK. */
+  became(role: Role): void {
+    this.#role = role;
   }
   /** For the SDK. */
   add(subscription: Subscription): void {

@@ -28,8 +28,20 @@ export interface PublishOptions {
 export interface PublicationEvents {
   /** Muted, track, or score changed. */
   changed: [];
-  /** It is over; `ended` when the device or the user's browser ended it. */
-  closed: [why: 'closed' | 'ended'];
+  /** It is over. */
+  closed: [why: UnpublishReason];
+}
+
+/**
+ * Why a publication is over: the application closed it, the device or the user's browser ended it, or this client may
+ * only listen from now on.
+ */
+export type UnpublishReason = 'closed' | 'ended' | 'role';
+
+/** Where a publication is sent: one place, or two while this client moves to another host. */
+interface Outlet {
+  session: Session;
+  producer: types.Producer | undefined;
 }
 
 /** A track of this client that others may receive. It is published again by itself after a reconnection. */
@@ -42,8 +54,8 @@ export class Publication extends Emitter<PublicationEvents> {
   #reopen: PublishOptions['reopen'];
   #owned: boolean;
   #track: MediaStreamTrack | undefined;
-  #session: Session | undefined;
-  #producer: types.Producer | undefined;
+  /** The first one is the one that counts. */
+  #outlets: Outlet[] = [];
   #muted = false;
   #closed = false;
   #score: number | undefined;
@@ -75,7 +87,7 @@ export class Publication extends Emitter<PublicationEvents> {
   }
   /** The producer's id in the mesh; undefined while not connected. */
   get producerId(): string | undefined {
-    return this.#producer?.id;
+    return this.#outlets[0]?.producer?.id;
   }
   /** How well it arrives at the host: 0 to 10, of the best layer; undefined until the host has told. */
   get score(): number | undefined {
@@ -91,10 +103,10 @@ export class Publication extends Emitter<PublicationEvents> {
     this.emit('changed');
     await this.#inTurn(async () => {
       if (!this.#muted) return;
-      this.#live?.pause();
+      for (const producer of this.#live) producer.pause();
       await this.#tell('pauseProducer');
       if (this.#reopen && this.#owned) {
-        await this.#live?.replaceTrack({ track: null });
+        await this.#replace(null);
         this.#take(undefined);
         this.emit('changed');
       }
@@ -117,7 +129,7 @@ export class Publication extends Emitter<PublicationEvents> {
           // The SDK opened it, whoever opened the one before.
           this.#owned = true;
         }
-        await this.#live?.replaceTrack({ track: this.#track ?? null });
+        await this.#replace(this.#track ?? null);
       } catch (error) {
         this.#muted = true;
         this.emit('changed');
@@ -125,8 +137,8 @@ export class Publication extends Emitter<PublicationEvents> {
       }
       if (this.#track) this.#track.enabled = true;
       // A camera that was off when the session began has not been published over it yet.
-      if (!this.#producer && this.#session) await this.#produce(this.#session);
-      this.#live?.resume();
+      for (const outlet of this.#outlets) if (!outlet.producer) await this.#produce(outlet);
+      for (const producer of this.#live) producer.resume();
       this.emit('changed');
       await this.#tell('resumeProducer');
     });
@@ -145,7 +157,7 @@ export class Publication extends Emitter<PublicationEvents> {
     await this.#inTurn(async () => {
       if (this.#closed) return;
       track.enabled = !this.#muted;
-      await this.#live?.replaceTrack({ track });
+      await this.#replace(track);
       this.#take(track);
       this.#owned = owned;
       if (reopen) this.#reopen = reopen;
@@ -160,61 +172,108 @@ export class Publication extends Emitter<PublicationEvents> {
 
   /** What the browser measured; `summarize()` makes it readable. Empty while not connected. */
   async stats(): Promise<RTCStatsReport> {
-    return (await this.#live?.getStats()) ?? new Map<string, unknown>();
+    return (await this.#live[0]?.getStats()) ?? new Map<string, unknown>();
   }
 
   /** What the host measured. Empty while not connected. */
   async hostStats(): Promise<Stats> {
-    if (!this.#producer || !this.#session) return [];
-    return this.#session.protoo.request('getProducerStats', { producerId: this.#producer.id });
+    const { session, producer } = this.#outlets[0] ?? {};
+    if (!session || !producer) return [];
+    return session.protoo.request('getProducerStats', { producerId: producer.id });
   }
 
   /** For the SDK: publishes it over this session; the one before is gone. */
   attach(session: Session): Promise<void> {
-    this.#session = session;
-    this.#producer = undefined;
+    this.#outlets = [];
     this.#score = undefined;
-    return this.#inTurn(async () => {
-      if (this.#closed || session !== this.#session || session.closed || !this.#track) return;
-      await this.#produce(session);
-    });
+    return this.extend(session);
   }
 
-  /** For the SDK: takes in what the host tells. */
-  scored(score: unknown): void {
-    if (!Array.isArray(score)) return;
+  /** For the SDK: publishes it over this session as well, while the one before goes on. */
+  extend(session: Session): Promise<void> {
+    if (this.#outlets.some((outlet) => outlet.session === session)) return this.#last.then(() => {});
+    const outlet: Outlet = { session, producer: undefined };
+    this.#outlets.push(outlet);
+    return this.#inTurn(() => this.#produce(outlet));
+  }
+
+  /** For the SDK: this session ends, or ended. */
+  release(session: Session): void {
+    this.#outlets = this.#outlets.filter((outlet) => outlet.session !== session);
+    this.#score = undefined;
+    if (!this.#closed) this.emit('changed');
+  }
+
+  /** For the SDK: whether the browser sends what others shall get over this session; yes where that is nothing. */
+  async sends(session: Session): Promise<boolean> {
+    const producer = this.#outlets.find((outlet) => outlet.session === session)?.producer;
+    if (this.#closed || this.#muted || !producer || producer.closed) return true;
+    const report = (await producer.getStats()) as unknown as Map<string, Record<string, unknown>>;
+    return [...report.values()].some(({ type, packetsSent }) => type === 'outbound-rtp' && Number(packetsSent) > 0);
+  }
+
+  /** For the SDK: takes in what the host tells; false when it is about another one. */
+  scored(producerId: string, score: unknown): boolean {
+    if (producerId !== this.producerId) return false;
+    if (!Array.isArray(score)) return true;
     const scores = score.map((one: { score?: number }) => one.score ?? 0);
     this.#score = scores.length ? Math.max(...scores) : undefined;
     this.emit('changed');
+    return true;
   }
 
-  async #produce(session: Session): Promise<void> {
+  /** For the SDK: this client may only listen, and the host has ended it already. */
+  revoke(): void {
+    void this.#end('role').catch(() => {});
+  }
+
+  async #produce(outlet: Outlet): Promise<void> {
+    const { session } = outlet;
     const track = this.#track;
-    if (!track || session.closed) return;
+    if (this.#closed || !track || outlet.producer || session.closed || !this.#outlets.includes(outlet)) return;
     const { codec, source, appData } = this.#options;
     const wanted = codec && this.kind === 'video' ? findCodec(session.device.sendRtpCapabilities, codec) : undefined;
     const { encodings, codecOptions } = this.#options.encoding(track);
-    const producer = await session.send.produce({
-      track,
-      codecOptions,
-      // The track belongs to this object, not to one connection's producer.
-      stopTracks: false,
-      disableTrackOnPause: true,
-      appData: { ...appData, source },
-      ...(encodings.length ? { encodings } : {}),
-      ...(wanted ? { codec: wanted } : {}),
-    });
-    this.#producer = producer;
+    let producer: types.Producer;
+    try {
+      producer = await session.send.produce({
+        track,
+        codecOptions,
+        // The track belongs to this object, not to one connection's producer.
+        stopTracks: false,
+        disableTrackOnPause: true,
+        appData: { ...appData, source },
+        ...(encodings.length ? { encodings } : {}),
+        ...(wanted ? { codec: wanted } : {}),
+      });
+    } catch (error) {
+      // With its session, or given up in the middle of a move: nobody waits for this one any more.
+      if (session.closed || !this.#outlets.includes(outlet)) return;
+      throw error;
+    }
+    outlet.producer = producer;
     if (this.#muted) {
       producer.pause();
-      await this.#tell('pauseProducer');
+      await this.#tell('pauseProducer', [outlet]);
     }
     this.emit('changed');
   }
 
-  /** The producer, unless it went with its connection. */
-  get #live(): types.Producer | undefined {
-    return this.#producer?.closed ? undefined : this.#producer;
+  /** The producers that did not go with their connections. */
+  get #live(): types.Producer[] {
+    return this.#outlets.flatMap(({ producer }) => (producer && !producer.closed ? [producer] : []));
+  }
+
+  async #replace(track: MediaStreamTrack | null): Promise<void> {
+    await Promise.all(
+      this.#live.map(async (producer) => {
+        try {
+          await producer.replaceTrack({ track });
+        } catch (error) {
+          if (!producer.closed) throw error;
+        }
+      }),
+    );
   }
 
   /** Makes `track` the current one; lets go of the one before. */
@@ -231,28 +290,35 @@ export class Publication extends Emitter<PublicationEvents> {
     void this.#end('ended').catch(() => {});
   };
 
-  async #end(why: 'closed' | 'ended'): Promise<void> {
+  async #end(why: UnpublishReason): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#take(undefined);
     this.emit('closed', why);
     await this.#inTurn(async () => {
-      const producer = this.#live;
-      if (!producer) return;
-      producer.close();
-      await this.#tell('closeProducer');
+      const producers = this.#live;
+      for (const producer of producers) producer.close();
+      if (producers.length > 0 && why !== 'role') await this.#tell('closeProducer');
     });
   }
 
-  async #tell(method: 'pauseProducer' | 'resumeProducer' | 'closeProducer'): Promise<void> {
-    const [session, producer] = [this.#session, this.#producer];
-    if (!session || !producer) return;
-    try {
-      await session.protoo.request(method, { producerId: producer.id });
-    } catch (error) {
-      // A lost connection needs no word: the next session is told how things stand when it is attached.
-      if (!(error instanceof ConnectionLost) && session === this.#session && !session.closed) throw error;
-    }
+  async #tell(
+    method: 'pauseProducer' | 'resumeProducer' | 'closeProducer',
+    outlets: readonly Outlet[] = this.#outlets,
+  ): Promise<void> {
+    await Promise.all(
+      outlets.map(async ({ session, producer }) => {
+        if (!producer) return;
+        try {
+          await session.protoo.request(method, { producerId: producer.id });
+        } catch (error) {
+          // A lost connection needs no word: the next session is told how things stand when it is attached.
+          // Of two, only the one that counts can make it fail.
+          const counts = this.#outlets[0]?.session === session;
+          if (!(error instanceof ConnectionLost) && counts && !session.closed) throw error;
+        }
+      }),
+    );
   }
 
   #inTurn(operation: () => Promise<void>): Promise<void> {

@@ -1,11 +1,15 @@
 import type { types } from 'mediasoup-client';
-import type { Device as DeviceInfo } from '../protocol.js';
+import type { Device as DeviceInfo, Role, RoomOptions as RoomSettings } from '../protocol.js';
 import type { RetryOptions } from './connector.js';
 import type { DataMessage } from './data.js';
+import type { JoinWishes } from './endpoints.js';
+import type { MoveDetails, MoveOptions } from './move.js';
 import type { Peer } from './peer.js';
 import type { SocketFactory } from './protoo.js';
-import type { Publication } from './publication.js';
+import type { Publication, UnpublishReason } from './publication.js';
 import type { Subscription, SubscriptionInfo } from './subscription.js';
+
+export type { RoomSettings };
 
 /** Where a room object is in its life. */
 export type RoomState = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'closed';
@@ -60,7 +64,7 @@ export interface Bandwidth {
 export interface RoomEvents {
   /** The state changed, or another attempt at dialling began. */
   state: [state: RoomState, details: StateDetails];
-  /** The mesh told who holds this client; again after each reconnection. */
+  /** The mesh told who holds this client, what it may do and what the room is like; again whenever it is held anew. */
   welcome: [placement: Placement];
   /** Someone came, or was there already. */
   peerJoined: [peer: Peer];
@@ -70,16 +74,35 @@ export interface RoomEvents {
   peerChanged: [peer: Peer, oldDisplayName: string];
   /** There is a new track to show or play. */
   subscribed: [subscription: Subscription];
+  /**
+   * A subscription's `track` is another one from now on, and pictures or sound have arrived on it: this client or the
+   * peer moved to another host. The one before goes on for a while, a second as a rule; whoever attaches the new one at
+   * once, and lets go of the old one when the new one is shown, shows no gap.
+   */
+  trackChanged: [subscription: Subscription, before: MediaStreamTrack];
   /** A track is gone. */
   unsubscribed: [subscription: Subscription];
   /** Muted, paused, layers or score of a track changed. */
   subscriptionChanged: [subscription: Subscription];
   /** This client publishes something new. */
   published: [publication: Publication];
-  /** It no longer does; `ended` when the device or the browser ended it. */
-  unpublished: [publication: Publication, why: 'closed' | 'ended'];
+  /**
+   * It no longer does; `ended` when the device or the browser ended it, `role` when this client may only listen from
+   * now on.
+   */
+  unpublished: [publication: Publication, why: UnpublishReason];
   /** Muted, track or score of a publication changed. */
   publicationChanged: [publication: Publication];
+  /**
+   * What someone may do, which may be this client; `before` is undefined where it was not known. Who may only listen
+   * no longer publishes anything, and data channels, the chat's as well, cannot send until it may publish again.
+   */
+  roleChanged: [peerId: string, role: Role, before: Role | undefined];
+  /**
+   * The mesh moves this client to another host: it started, `finished` when nothing is left on the old one, or `failed`
+   * and the client stays where it is. The room is connected throughout.
+   */
+  move: [phase: 'started' | 'finished' | 'failed', details: MoveDetails];
   /** A line of chat, one's own included. */
   message: [message: ChatMessage];
   /** A message over any other data channel. */
@@ -94,8 +117,11 @@ export interface RoomEvents {
   notification: [method: string, data: unknown];
 }
 
-/** How to enter a room. */
-export interface RoomOptions {
+/**
+ * How to enter a room. Where the wishes contradict each other, what the token allows, or what the room is like already,
+ * the mesh refuses: `join()` fails with RoomClosed, saying why.
+ */
+export interface RoomOptions extends JoinWishes {
   /** Nodes to dial, any of the mesh; more are learnt from them. As in `wss://a.example`, or `a.example:4443`. */
   endpoints: readonly string[];
   /** The room's id: letters, digits and `-_.~@:+`. */
@@ -114,6 +140,8 @@ export interface RoomOptions {
   chat?: boolean | undefined;
   /** How persistently to dial. */
   retry?: RetryOptions | undefined;
+  /** How patient to be when the mesh moves this client to another host. */
+  move?: MoveOptions | undefined;
   /** STUN and TURN servers; a mesh needs none by itself. */
   iceServers?: RTCIceServer[] | undefined;
   /** Media over TCP only. */

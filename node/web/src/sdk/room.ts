@@ -1,28 +1,29 @@
 import { Device as MediasoupDevice } from 'mediasoup-client';
-import type { Device as DeviceInfo, Notification, ServerRequest } from '../protocol.js';
+import type { Device as DeviceInfo, Move as MoveRequest, Notification, Role, ServerRequest } from '../protocol.js';
 import { describeBrowser } from './browser.js';
-import { cameraEncoding, musicOptions, opusOptions, screenEncoding, type VideoCodec } from './codecs.js';
+import {
+  captureCamera,
+  captureMicrophone,
+  captureScreen,
+  type CameraPublishOptions,
+  type MicrophonePublishOptions,
+} from './capture.js';
+import type { VideoCodec } from './codecs.js';
 import { Connector } from './connector.js';
 import { DataPublication, type DataMessage, type DataOptions } from './data.js';
 import { Emitter } from './emitter.js';
-import { connectUrl, Endpoints } from './endpoints.js';
-import { ConnectionLost, RoomClosed } from './errors.js';
-import { openCamera, openMicrophone, openScreen, type CameraOptions, type MicrophoneOptions } from './media.js';
-import type { Peer } from './peer.js';
+import { connectUrl, Endpoints, type ConnectParameters } from './endpoints.js';
+import { ConnectionLost, RequestError, RoomClosed } from './errors.js';
+import { Move } from './move.js';
+import { randomPeerId, type Peer } from './peer.js';
 import { CLOSE_FOR_GOOD } from './protoo.js';
 import { Publication, type PublishOptions } from './publication.js';
-import type { Placement, RoomEvents, RoomOptions, RoomState, StateDetails } from './room-types.js';
+import type { Placement, RoomEvents, RoomOptions, RoomSettings, RoomState, StateDetails } from './room-types.js';
 import { Roster } from './roster.js';
-import { Session } from './session.js';
-
+import { Session, type Line, type Welcome } from './session.js';
 
 const CHAT = 'chat';
-
-/** A random peer id. */
-export function randomPeerId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(8));
-  return [...bytes].map((byte) => (byte % 36).toString(36)).join('');
-}
+const LISTENS = 'listeners may not publish';
 
 /** One client's stay in one room of a mesh. A closed room stays closed; to come back, make another one. */
 export class Room extends Emitter<RoomEvents> {
@@ -41,7 +42,12 @@ export class Room extends Emitter<RoomEvents> {
   #displayName: string;
   #state: RoomState = 'idle';
   #session: Session | undefined;
+  #lines = new WeakMap<Session, Line>();
+  #move: Move | undefined;
   #placement: Placement | undefined;
+  #role: Role | undefined;
+  #settings: RoomSettings | undefined;
+  #pins: readonly string[] = [];
   #speaker: string | null = null;
 
   /** Nothing happens before `join()`. */
@@ -61,8 +67,11 @@ export class Room extends Emitter<RoomEvents> {
       subscribed: (subscription) => this.emit('subscribed', subscription),
       unsubscribed: (subscription) => this.emit('unsubscribed', subscription),
       subscriptionChanged: (subscription) => this.emit('subscriptionChanged', subscription),
+      trackChanged: (subscription, before) => this.emit('trackChanged', subscription, before),
       data: (message) => this.#received(message),
-      accept: (info) => options.accept?.(info) ?? true,
+      // Of this client's other connection, in a move, nothing is to be received over this one.
+      accept: (info) => info.peerId !== this.peerId && (options.accept?.(info) ?? true),
+      isSelf: (id) => id === this.peerId,
     });
   }
 
@@ -94,6 +103,22 @@ export class Room extends Emitter<RoomEvents> {
   get placement(): Placement | undefined {
     return this.#placement;
   }
+  /** What this client may do; undefined until the mesh has told. */
+  get role(): Role | undefined {
+    return this.#role;
+  }
+  /** What the room is like; undefined until the mesh has told. */
+  get settings(): RoomSettings | undefined {
+    return this.#settings;
+  }
+  /** The peers whose video this client asked for in any case. */
+  get pins(): readonly string[] {
+    return this.#pins;
+  }
+  /** Whether the mesh is just moving this client to another host. */
+  get moving(): boolean {
+    return this.#move !== undefined;
+  }
   /** All nodes that this client may dial. */
   get endpoints(): readonly string[] {
     return this.#endpoints.all;
@@ -116,73 +141,32 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   /** Publishes a camera; the SDK opens it unless a track is given. */
-  async publishCamera(
-    options: CameraOptions & {
-      /** An open camera's track. It is the SDK's from now on. */
-      track?: MediaStreamTrack | undefined;
-      /** Several layers, so that everyone gets what they have room for; yes, unless false. */
-      simulcast?: boolean | undefined;
-      /** The codec; VP8 where it is not given. */
-      codec?: VideoCodec | undefined;
-    } = {},
-  ): Promise<Publication> {
-    const { track, simulcast, codec, ...camera } = options;
-    return this.publish({
-      track: track ?? (await openCamera(camera)),
-      source: 'camera',
-      codec: codec ?? 'vp8',
-      encoding: (current) => cameraEncoding(current.getSettings?.() ?? {}, { codec, simulcast }),
-      owned: true,
-      reopen: () => openCamera(camera),
-    });
+  async publishCamera(options: CameraPublishOptions = {}): Promise<Publication> {
+    this.#checkPublish(options.track);
+    return this.publish(await captureCamera(options));
   }
 
   /** Publishes a microphone; the SDK opens it unless a track is given. */
-  async publishMicrophone(
-    options: MicrophoneOptions & {
-      /** An open microphone's track. It is the SDK's from now on. */
-      track?: MediaStreamTrack | undefined;
-    } = {},
-  ): Promise<Publication> {
-    const { track, ...microphone } = options;
-    return this.publish({
-      track: track ?? (await openMicrophone(microphone)),
-      source: 'microphone',
-      encoding: () => ({ encodings: [], codecOptions: microphone.raw ? musicOptions : opusOptions }),
-      owned: true,
-    });
+  async publishMicrophone(options: MicrophonePublishOptions = {}): Promise<Publication> {
+    this.#checkPublish(options.track);
+    return this.publish(await captureMicrophone(options));
   }
 
   /** Lets the user choose a screen, window or tab, and publishes it, with its sound where there is any. */
   async publishScreen({ codec }: { codec?: VideoCodec | undefined } = {}): Promise<Publication> {
-    const { video, audio } = await openScreen();
-    // Text is to stay legible, rather than to move smoothly.
-    video.contentHint = 'detail';
-    const screen = await this.publish({
-      track: video,
-      source: 'screen',
-      codec: codec ?? 'vp8',
-      encoding: () => screenEncoding(codec),
-      owned: true,
-    });
-    if (audio) {
-      const sound = await this.publish({
-        track: audio,
-        source: 'screenAudio',
-        encoding: () => ({ encodings: [], codecOptions: musicOptions }),
-        owned: true,
-      });
-      screen.on('closed', () => void sound.close());
+    this.#checkPublish();
+    const { picture, sound } = await captureScreen(codec);
+    const screen = await this.publish(picture);
+    if (sound) {
+      const published = await this.publish(sound);
+      screen.on('closed', () => void published.close());
     }
     return screen;
   }
 
   /** Publishes any track. While not connected it is remembered and published on connection. */
   async publish(options: PublishOptions): Promise<Publication> {
-    if (this.#state === 'closed') {
-      if (options.owned) options.track.stop();
-      throw new RoomClosed('the room is closed');
-    }
+    this.#checkPublish(options.owned ? options.track : undefined);
     const publication = new Publication(options);
     this.#publications.add(publication);
     publication.on('changed', () => this.emit('publicationChanged', publication));
@@ -191,7 +175,8 @@ export class Room extends Emitter<RoomEvents> {
       this.emit('unpublished', publication, why);
     });
     try {
-      if (this.#session) await publication.attach(this.#session);
+      // During a move, over both connections.
+      await this.#everywhere((session) => publication.extend(session));
     } catch (error) {
       // With the connection lost it is published over the next one; anything else is the caller's to know.
       if (!(error instanceof ConnectionLost)) {
@@ -206,26 +191,48 @@ export class Room extends Emitter<RoomEvents> {
   /** Opens a channel for messages of the application's own. */
   async publishData(options: DataOptions): Promise<DataPublication> {
     const publication = this.#announce(new DataPublication(options));
-    if (this.#session) await publication.attach(this.#session);
+    if (this.#session && this.#role !== 'listen') await publication.attach(this.#session);
+    if (this.#move?.next) await publication.prepare(this.#move.next);
     return publication;
   }
 
   /** Sends a line of chat to everyone, as soon as there is a connection. */
   async sendMessage(text: string): Promise<void> {
     if (!this.#chat) throw new Error('there is no chat channel');
+    if (this.#role === 'listen') throw new RequestError('produceData', 403, 'listeners may not write');
     await this.#chat.sendSoon(text);
     this.emit('message', { peerId: this.peerId, displayName: this.#displayName, text, at: Date.now(), mine: true });
   }
 
   /** Takes another name. */
   async changeDisplayName(displayName: string): Promise<void> {
-    await this.#request().protoo.request('changeDisplayName', { displayName });
+    this.#request();
+    await this.#everywhere(({ protoo }) => protoo.request('changeDisplayName', { displayName }));
     this.#displayName = displayName;
   }
 
   /** Puts someone out of the room, where this client's token allows it. */
   async kick(peerId: string): Promise<void> {
     await this.#request().protoo.request('kick', { peerId });
+  }
+
+  /** Lets a listener publish, where this client may moderate. */
+  async promote(peerId: string): Promise<void> {
+    await this.#request().protoo.request('promote', { peerId });
+  }
+
+  /** Makes someone a listener, where this client may moderate. What they publish ends. */
+  async demote(peerId: string): Promise<void> {
+    await this.#request().protoo.request('demote', { peerId });
+  }
+
+  /**
+   * Asks for the video of these peers in any case, in a room that forwards only those who spoke last. It replaces what
+   * was asked for before, and holds through reconnections and moves.
+   */
+  async pin(peerIds: readonly string[]): Promise<void> {
+    this.#pins = [...peerIds];
+    await this.#everywhere((session) => this.#sendPins(session));
   }
 
   /** Ends the room for everyone, where this client's token allows it. */
@@ -245,14 +252,36 @@ export class Room extends Emitter<RoomEvents> {
 
   /** What the browser measured of both transports. */
   async transportStats(): Promise<{ send: RTCStatsReport; recv: RTCStatsReport }> {
-    const { send, recv } = this.#request();
-    const [sending, receiving] = await Promise.all([send.getStats(), recv.getStats()]);
-    return { send: sending, recv: receiving };
+    const session = this.#request();
+    const [send, recv] = await Promise.all([session.send.getStats(), session.recv.getStats()]);
+    return { send, recv };
   }
 
   #request(): Session {
     if (!this.#session) throw new ConnectionLost(1006, 'not connected');
     return this.#session;
+  }
+
+  /** Throws where nothing can be published, and lets go of what was to be. */
+  #checkPublish(owned?: MediaStreamTrack): void {
+    if (this.#state !== 'closed' && this.#role !== 'listen') return;
+    owned?.stop();
+    throw this.#state === 'closed' ? new RoomClosed('the room is closed') : new RequestError('produce', 403, LISTENS);
+  }
+
+  /** The session, and during a move the one to come as well. */
+  get #sessions(): Session[] {
+    return [...new Set([this.#session, this.#move?.next])].filter((session) => session !== undefined);
+  }
+
+  /** Over the session, and during a move over the one to come, which is of no use if it refuses. */
+  async #everywhere(request: (session: Session) => Promise<unknown>): Promise<void> {
+    const [now, ...next] = this.#sessions.map((session) => request(session));
+    await Promise.all([now, ...next.map((one) => one.catch((error: Error) => this.#move?.cancel(error)))]);
+  }
+
+  async #sendPins({ protoo }: Session): Promise<void> {
+    await protoo.request('pin', { peerIds: [...this.#pins] });
   }
 
   #announce(publication: DataPublication): DataPublication {
@@ -288,12 +317,13 @@ export class Room extends Emitter<RoomEvents> {
     }
   }
 
-  /** One attempt: a session, joined, with everything published over it. */
-  async #open(endpoint: string, before: Session | undefined): Promise<Session> {
+  /** Dials and makes transports. */
+  async #dial(endpoint: string, wishes: Partial<ConnectParameters>): Promise<Session> {
     const { token, createDevice = () => MediasoupDevice.factory(), WebSocket = globalThis.WebSocket } = this.#options;
+    const line: Line = { moving: wishes.move !== undefined, session: undefined, welcome: undefined };
     const opening = Session.open(
       {
-        url: connectUrl(endpoint, { room: this.id, peer: this.peerId, token }),
+        url: connectUrl(endpoint, { ...wishes, room: this.id, peer: this.peerId, token }),
         WebSocket,
         createDevice,
         forceTcp: this.#options.forceTcp ?? false,
@@ -301,11 +331,20 @@ export class Room extends Emitter<RoomEvents> {
       },
       {
         request: async (request) => this.#asked(await opening, request),
-        notification: (notification) => this.#told(notification),
+        notification: (notification) => this.#told(line, notification),
         closed: (lost) => void opening.then((session) => this.#lost(session, lost)),
       },
     );
     const session = await opening;
+    line.session = session;
+    this.#lines.set(session, line);
+    return session;
+  }
+
+  /** One attempt: a session, joined, with everything published over it. */
+  async #open(endpoint: string, before: Session | undefined): Promise<Session> {
+    const { role, mode, size, guaranteed, lastN } = this.#options;
+    const session = await this.#dial(endpoint, { role, mode, size, guaranteed, lastN });
     let joined = false;
     try {
       const present = await session.join(this.#displayName, this.#device);
@@ -319,22 +358,103 @@ export class Room extends Emitter<RoomEvents> {
     }
     this.#session = session;
     this.#setState('connected', { endpoint });
-    for (const data of this.#dataPublications) this.#attach(data.attach(session));
+    if (this.#role !== 'listen') for (const data of this.#dataPublications) this.#attach(data.attach(session));
     for (const publication of this.#publications) this.#attach(publication.attach(session));
+    if (this.#pins.length > 0) this.#attach(this.#sendPins(session));
     return session;
+  }
+
+  /** The mesh asks for a move. Throws to reject it; otherwise it goes its way. */
+  #startMove(old: Session, request: MoveRequest): void {
+    if (old !== this.#session || this.#state !== 'connected') throw new RequestError('move', 409, 'not connected');
+    if (this.#move) throw new RequestError('move', 409, 'the client is moving already');
+    const move: Move = new Move(
+      request,
+      {
+        old,
+        dial: (token) =>
+          this.#connector.once(
+            // What it asked to be it goes on being; what the room is like is settled.
+            (endpoint) => this.#dial(endpoint, { role: this.#options.role, move: token }),
+            () => this.#move === move,
+          ),
+        join: (next) => next.join(this.#displayName, this.#device),
+        joined: (present) => this.#roster.joined(present),
+        extend: (next) => this.#extend(next),
+        flows: (next) => this.#flows(old, next),
+        sends: async (next) => (await Promise.all(this.publications.map((one) => one.sends(next)))).every(Boolean),
+        arrived: () => this.#roster.arrived(old),
+        delivers: (next) => this.#roster.delivers(next),
+        commit: (next) => this.#moveTo(next),
+        release: (session) => this.#release(session),
+      },
+      this.#options.move,
+    );
+    this.#move = move;
+    // The answer goes first, so that the node knows the connection that follows.
+    setTimeout(() => void this.#runMove(move));
+  }
+
+  async #runMove(move: Move): Promise<void> {
+    this.emit('move', 'started', move.details);
+    try {
+      await move.run();
+      if (this.#move === move) this.#move = undefined;
+      this.emit('move', 'finished', move.details);
+    } catch (error) {
+      if (this.#move === move) this.#move = undefined;
+      const reason = error instanceof Error ? error.message : String(error);
+      console.info(`skein: the move to ${move.details.host} failed: ${reason}`);
+      this.emit('move', 'failed', { ...move.details, reason });
+    }
+  }
+
+  /** Publishes over the session to come what is published over the one that stands. */
+  async #extend(next: Session): Promise<void> {
+    if (this.#pins.length > 0) this.#attach(this.#sendPins(next));
+    if (this.#role !== 'listen') for (const data of this.#dataPublications) this.#attach(data.prepare(next));
+    await Promise.all(this.publications.map((publication) => publication.extend(next)));
+  }
+
+  #flows(old: Session, next: Session): boolean {
+    if (this.#roster.waiting(old).length > 0) return false;
+    return [...this.#dataPublications].every((data) => data.ready(next));
+  }
+
+  /** Everything flows over `next`: it is the session from now on. */
+  #moveTo(next: Session): void {
+    const before = this.#session;
+    this.#session = next;
+    for (const data of this.#dataPublications) data.switchTo(next);
+    for (const publication of this.#publications) if (before) publication.release(before);
+    const welcome = this.#lines.get(next)?.welcome;
+    if (welcome) this.#welcomed(welcome);
+  }
+
+  /** Ends the one of two sessions that is not needed any more, or never came to be. */
+  #release(session: Session): void {
+    for (const data of this.#dataPublications) data.release(session);
+    for (const publication of this.#publications) publication.release(session);
+    this.#roster.release(session);
+    session.close();
   }
 
   /** Publishing again must not keep the room from standing. */
   #attach(attaching: Promise<void>): void {
     attaching.catch((error: unknown) => {
-      if (!(error instanceof ConnectionLost)) this.#failed(error);
+      if (error instanceof ConnectionLost) return;
+      this.emit('error', error instanceof Error ? error : new Error(String(error)));
     });
   }
 
   /** The connection of `session` broke, or the node closed it. */
   #lost(session: Session, lost: ConnectionLost): void {
+    if (this.#move?.isNext(session)) return this.#move.cancel(lost);
     // Of a session that did not come to stand, its own requests tell by failing.
     if (session !== this.#session) return;
+    // Where it was about to be left anyway, the next one is there.
+    if (lost.code !== CLOSE_FOR_GOOD && this.#move?.hurry()) return;
+    this.#endMove(lost);
     this.#roster.sessionLost();
     if (lost.code === CLOSE_FOR_GOOD) {
       this.#close(lost.reason || 'the room was closed');
@@ -351,6 +471,7 @@ export class Room extends Emitter<RoomEvents> {
     if (this.#state === 'closed') return;
     globalThis.removeEventListener?.('online', this.#online);
     this.#connector.stop();
+    this.#endMove(new RoomClosed(reason));
     this.#session?.close();
     this.#session = undefined;
     this.#roster.clear();
@@ -359,6 +480,12 @@ export class Room extends Emitter<RoomEvents> {
     this.#chat = undefined;
     this.#speaker = null;
     this.#setState('closed', { reason });
+  }
+
+  #endMove(why: Error): void {
+    this.#move?.cancel(why);
+    this.#move?.finish();
+    this.#move = undefined;
   }
 
   #setState(state: RoomState, details: StateDetails): void {
@@ -372,24 +499,34 @@ export class Room extends Emitter<RoomEvents> {
         return this.#roster.newConsumer(session, request.data);
       case 'newDataConsumer':
         return this.#roster.newDataConsumer(session, request.data);
+      case 'move':
+        return new Promise((resolve) => resolve(this.#startMove(session, request.data)));
       default:
         return Promise.reject(new Error(`unknown method ${(request as { method: string }).method}`));
     }
   }
 
-  #told(notification: Notification): void {
+  #told(line: Line, notification: Notification): void {
     if (this.#roster.notification(notification)) return;
+    if (notification.method === 'roleChanged') {
+      this.#roleOf(notification.data.peerId, notification.data.role);
+      return;
+    }
+    if (notification.method === 'welcome') {
+      line.welcome = notification.data;
+      // At once: it may be changed again before a move is done. A node of an older version does not tell.
+      if (line.welcome.role) this.#roleOf(this.peerId, line.welcome.role);
+    }
+    // During a move both connections tell of the room. What only one of them can be right about, the one that stands is.
+    const counts = this.#session === undefined || line.session === undefined ? !line.moving : line.session === this.#session;
+    if (!counts) return;
     switch (notification.method) {
-      case 'welcome': {
-        const { session, node, host, endpoints } = notification.data;
-        this.#endpoints.learn(endpoints);
-        this.#placement = { session, entry: node, host, endpoints };
-        this.emit('welcome', this.#placement);
+      case 'welcome':
+        this.#welcomed(notification.data);
         break;
-      }
       case 'producerScore': {
         const { producerId, score } = notification.data;
-        this.publications.find((publication) => publication.producerId === producerId)?.scored(score);
+        this.publications.some((publication) => publication.scored(producerId, score));
         break;
       }
       case 'downlinkBwe': {
@@ -414,6 +551,37 @@ export class Room extends Emitter<RoomEvents> {
     }
   }
 
+  #welcomed({ session, node, host, endpoints, room }: Welcome): void {
+    this.#endpoints.learn(endpoints);
+    this.#placement = { session, entry: node, host, endpoints };
+    if (room) this.#settings = room;
+    this.emit('welcome', this.#placement);
+  }
+
+  #roleOf(peerId: string, role: Role): void {
+    const peer = this.peers.get(peerId);
+    const own = peerId === this.peerId;
+    const before = own ? this.#role : peer?.role;
+    if (before === role || (!own && !peer)) return;
+    peer?.became(role);
+    if (own) this.#ownRole(role, before);
+    this.emit('roleChanged', peerId, role, before);
+  }
+
+  #ownRole(role: Role, before: Role | undefined): void {
+    this.#role = role;
+    if (role === 'listen') {
+      for (const publication of this.#publications) publication.revoke();
+      for (const data of this.#dataPublications) for (const session of this.#sessions) data.release(session);
+    } else if (before === 'listen') {
+      const [session, next] = this.#sessions;
+      for (const data of this.#dataPublications) {
+        if (session) this.#attach(data.attach(session));
+        if (next) this.#attach(data.prepare(next));
+      }
+    }
+  }
+
   #received(message: DataMessage): void {
     const { peerId, label, data } = message;
     if (label !== CHAT || typeof data !== 'string') {
@@ -422,10 +590,6 @@ export class Room extends Emitter<RoomEvents> {
     }
     const displayName = peerId === null ? '' : (this.peers.get(peerId)?.displayName ?? peerId);
     this.emit('message', { peerId, displayName, text: data, at: Date.now(), mine: false });
-  }
-
-  #failed(error: unknown): void {
-    this.emit('error', error instanceof Error ? error : new Error(String(error)));
   }
 
   readonly #online = (): void => this.#connector.wake();

@@ -1,5 +1,5 @@
 import type { types } from 'mediasoup-client';
-import type { Device as DeviceInfo, PeerInfo, WebRtcTransportInfo } from '../protocol.js';
+import type { Device as DeviceInfo, Notification, PeerInfo, WebRtcTransportInfo } from '../protocol.js';
 import { sctpCapabilities } from '../mediasoup.js';
 import { ConnectionLost } from './errors.js';
 import { Protoo, type ProtooHandlers, type SocketFactory } from './protoo.js';
@@ -25,8 +25,23 @@ export interface SessionOptions {
   iceServers: RTCIceServer[] | undefined;
 }
 
+/** What a node tells first. */
+export type Welcome = Extract<Notification, { method: 'welcome' }>['data'];
+
+/** One connection as the room knows it, which hears from its node before its session is made. */
+export interface Line {
+  /** Whether it is to replace another one that still stands. */
+  moving: boolean;
+  session: Session | undefined;
+  welcome: Welcome | undefined;
+}
+
+let opened = 0;
+
 /** One connection to the mesh with the two transports made over it. All of it ends together. */
 export class Session {
+  /** Later sessions have higher ones. */
+  readonly number = ++opened;
   /** The signalling. */
   readonly protoo: Protoo;
   /** Loaded with what the host can do. */

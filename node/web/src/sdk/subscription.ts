@@ -1,9 +1,8 @@
-import type { types } from 'mediasoup-client';
-import type { AppData, ConsumerType, MediaKind, NewConsumer, Notification, Stats } from '../protocol.js';
+import type { AppData, ClientMethods, ConsumerType, MediaKind, Notification, Stats } from '../protocol.js';
 import { Emitter } from './emitter.js';
 import { ConnectionLost } from './errors.js';
+import type { Leg } from './leg.js';
 import type { Peer } from './peer.js';
-import type { Session } from './session.js';
 
 /** What a track shows or sounds of. Applications may publish under names of their own. */
 export type Source = 'camera' | 'microphone' | 'screen' | 'screenAudio' | (string & {});
@@ -55,45 +54,57 @@ export function sourceOf(kind: MediaKind, appData: AppData): Source {
 export interface SubscriptionEvents {
   /** Muted, paused, layers or score changed. */
   changed: [];
+  /**
+   * `track` is another one from now on, and pictures or sound have arrived on it. The one before goes on for a while
+   * (a second or so, as a rule), so that it can be shown until the new one is.
+   */
+  trackChanged: [before: MediaStreamTrack];
   /** It is over. */
   closed: [];
 }
 
-/** A track of another peer that this client receives. */
+type ConsumerMethod = 'pauseConsumer' | 'resumeConsumer' | 'setConsumerPreferredLayers' | 'setConsumerPriority';
+
+/**
+ * A track of another peer that this client receives. When this client or the peer moves to another host, it stays the
+ * same object, and its track is replaced once the new one delivers.
+ */
 export class Subscription extends Emitter<SubscriptionEvents> {
-  /** The consumer's id. */
-  readonly id: string;
   /** Who sends. */
   readonly peer: Peer;
-  /** What it is about. */
-  readonly info: SubscriptionInfo;
-  /** To show or play. */
-  readonly track: MediaStreamTrack;
-  /** How many layers the sender offers. */
-  readonly available: Layers;
-  readonly #session: Session;
-  readonly #consumer: types.Consumer;
+  /** The ways it comes, those of later connections last. */
+  readonly #legs: Leg[];
+  /** The one that is shown. */
+  #current: Leg;
   #paused = false;
-  #muted: boolean;
-  #layers: Layers | undefined;
   #preferred: Layers | undefined;
-  #score: SubscriptionScore | undefined;
+  #priority: number | undefined;
   #closed = false;
 
   /** Made by the SDK. */
-  constructor(session: Session, peer: Peer, consumer: types.Consumer, data: NewConsumer, info: SubscriptionInfo) {
+  constructor(peer: Peer, leg: Leg) {
     super();
-    this.#session = session;
-    this.#consumer = consumer;
-    this.id = data.id;
     this.peer = peer;
-    this.info = info;
-    this.track = consumer.track;
-    this.#muted = data.producerPaused;
-    const mode = /^[LS](\d+)T(\d+)/.exec(data.rtpParameters.encodings?.[0]?.scalabilityMode ?? '');
-    this.available = { spatial: Number(mode?.[1] ?? 1), temporal: Number(mode?.[2] ?? 1) };
+    this.#legs = [leg];
+    this.#current = leg;
   }
 
+  /** The consumer's id; another one after a move. */
+  get id(): string {
+    return this.#current.id;
+  }
+  /** What it is about. */
+  get info(): SubscriptionInfo {
+    return this.#current.info;
+  }
+  /** To show or play. It is replaced in a move: see `trackChanged`. */
+  get track(): MediaStreamTrack {
+    return this.#current.consumer.track;
+  }
+  /** How many layers the sender offers. */
+  get available(): Layers {
+    return this.#current.available;
+  }
   /** Sound or pictures. */
   get kind(): MediaKind {
     return this.info.kind;
@@ -110,13 +121,16 @@ export class Subscription extends Emitter<SubscriptionEvents> {
   get paused(): boolean {
     return this.#paused;
   }
-  /** Whether the sender muted it. */
+  /**
+   * Whether nothing of it is sent to this client for now: the sender muted it, or the room forwards only those who
+   * spoke last.
+   */
   get muted(): boolean {
-    return this.#muted;
+    return this.#current.muted;
   }
   /** The layers that are received right now; undefined while there are none. */
   get layers(): Layers | undefined {
-    return this.#layers;
+    return this.#current.layers;
   }
   /** The layers that were asked for last. */
   get preferredLayers(): Layers | undefined {
@@ -124,7 +138,7 @@ export class Subscription extends Emitter<SubscriptionEvents> {
   }
   /** How well it arrives; undefined until the host has told. */
   get score(): SubscriptionScore | undefined {
-    return this.#score;
+    return this.#current.score;
   }
   /** Whether it is over. */
   get closed(): boolean {
@@ -135,97 +149,157 @@ export class Subscription extends Emitter<SubscriptionEvents> {
   async pause(): Promise<void> {
     if (this.#closed || this.#paused) return;
     this.#paused = true;
-    this.#consumer.pause();
+    for (const { consumer } of this.#legs) consumer.pause();
     this.emit('changed');
-    await this.#tell(() => this.#session.protoo.request('pauseConsumer', { consumerId: this.id }));
+    this.#choose();
+    await this.#tell('pauseConsumer', {});
   }
 
   /** Receives it again. */
   async resume(): Promise<void> {
     if (this.#closed || !this.#paused) return;
     this.#paused = false;
-    this.#consumer.resume();
+    for (const { consumer } of this.#legs) consumer.resume();
     this.emit('changed');
-    await this.#tell(() => this.#session.protoo.request('resumeConsumer', { consumerId: this.id }));
+    await this.#tell('resumeConsumer', {});
   }
 
   /** Asks for layers no higher than these; the host may send lower ones when the network has no room. */
   async setPreferredLayers(spatial: number, temporal = this.available.temporal - 1): Promise<void> {
     if (this.#closed) return;
     this.#preferred = { spatial, temporal };
-    await this.#tell(() =>
-      this.#session.protoo.request('setConsumerPreferredLayers', {
-        consumerId: this.id,
-        spatialLayer: spatial,
-        temporalLayer: temporal,
-      }),
-    );
+    await this.#tell('setConsumerPreferredLayers', { spatialLayer: spatial, temporalLayer: temporal });
   }
 
   /** Which subscriptions get room first when there is not enough: 1 (the least) to 255. */
   async setPriority(priority: number): Promise<void> {
     if (this.#closed) return;
-    await this.#tell(() => this.#session.protoo.request('setConsumerPriority', { consumerId: this.id, priority }));
+    this.#priority = priority;
+    await this.#tell('setConsumerPriority', { priority });
   }
 
   /** Asks the sender for a whole picture. */
   async requestKeyFrame(): Promise<void> {
+    const { session, id } = this.#current;
     if (this.#closed) return;
-    await this.#tell(() => this.#session.protoo.request('requestConsumerKeyFrame', { consumerId: this.id }));
+    await this.#forgiving(this.#current, () => session.protoo.request('requestConsumerKeyFrame', { consumerId: id }));
   }
 
   /** What the browser measured; `summarize()` makes it readable. */
   stats(): Promise<RTCStatsReport> {
-    return this.#consumer.getStats();
+    return this.#current.consumer.getStats();
   }
 
   /** What the host measured. */
   hostStats(): Promise<Stats> {
-    return this.#session.protoo.request('getConsumerStats', { consumerId: this.id });
+    return this.#current.session.protoo.request('getConsumerStats', { consumerId: this.id });
   }
 
-  /** For the SDK: takes in what the host tells about this consumer. */
-  handle(notification: Notification): void {
-    switch (notification.method) {
-      case 'consumerPaused':
-        this.#muted = true;
-        break;
-      case 'consumerResumed':
-        this.#muted = false;
-        break;
-      case 'consumerLayersChanged': {
-        const { spatialLayer, temporalLayer } = notification.data;
-        this.#layers = spatialLayer === null ? undefined : { spatial: spatialLayer, temporal: temporalLayer ?? 0 };
-        break;
-      }
-      case 'consumerScore': {
-        const { score, producerScore } = (notification.data.score ?? {}) as Partial<SubscriptionScore>;
-        this.#score = { score: score ?? 10, producerScore: producerScore ?? 10 };
-        break;
-      }
-      case 'consumerClosed':
-        this.close();
-        return;
-      default:
-        return;
-    }
-    this.emit('changed');
+  /** For the SDK: all ways it comes. */
+  get legs(): readonly Leg[] {
+    return this.#legs;
+  }
+
+  /** For the SDK: the way that is shown. */
+  get current(): Leg {
+    return this.#current;
+  }
+
+  /** For the SDK: the same track comes another way as well, and is shown that way once something arrives there. */
+  add(leg: Leg): void {
+    const later = this.#legs.findIndex(({ session }) => session.number > leg.session.number);
+    this.#legs.splice(later < 0 ? this.#legs.length : later, 0, leg);
+    if (this.#paused) leg.consumer.pause();
+    // The host has the consumer running, at its best, as soon as it is accepted; so only after that.
+    leg.after(0, () => this.#repeatWishes(leg));
+    leg.watch(() => this.#choose());
+    this.#choose();
+  }
+
+  /** For the SDK: it no longer comes this way. With the last way it is over. */
+  remove(leg: Leg): void {
+    const index = this.#legs.indexOf(leg);
+    if (index < 0) return;
+    if (this.#legs.length === 1) return this.close();
+    this.#legs.splice(index, 1);
+    const before = this.#current;
+    if (before === leg) this.#show(this.#legs.findLast(({ delivers }) => delivers) ?? (this.#legs.at(-1) as Leg));
+    leg.close();
+  }
+
+  /** For the SDK: gives up a way without ending it, for another subscription. */
+  split(leg: Leg): boolean {
+    if (leg === this.#current || !this.#legs.includes(leg)) return false;
+    this.#legs.splice(this.#legs.indexOf(leg), 1);
+    return true;
+  }
+
+  /** For the SDK: takes in what the host tells about one of its consumers. */
+  handle(leg: Leg, notification: Notification): void {
+    if (!leg.handle(notification)) return;
+    if (leg === this.#current) this.emit('changed');
+    this.#choose();
   }
 
   /** For the SDK: ends it on this side. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#consumer.close();
+    for (const leg of this.#legs) leg.close();
     this.emit('closed');
   }
 
+  /** Shows the latest way on which something arrives, or nothing can be missed. */
+  #choose(): void {
+    if (this.#closed) return;
+    const still = this.#paused || this.#current.muted;
+    for (const leg of [...this.#legs].reverse()) {
+      if (leg === this.#current) return;
+      // Where nothing is shown, there is nothing to wait for, except for the first picture of what will be.
+      if (leg.delivers || this.#paused || (still && leg.muted)) return this.#show(leg);
+    }
+  }
+
+  #show(leg: Leg): void {
+    const before = this.#current;
+    this.#current = leg;
+    this.emit('trackChanged', before.consumer.track);
+    this.emit('changed');
+  }
+
+  /** What was asked for over the connection before holds here as well. */
+  #repeatWishes(leg: Leg): void {
+    const { session, id: consumerId } = leg;
+    const layers = this.#preferred;
+    const wishes: Promise<unknown>[] = [];
+    if (this.#paused) wishes.push(session.protoo.request('pauseConsumer', { consumerId }));
+    if (layers) {
+      const { spatial: spatialLayer, temporal: temporalLayer } = layers;
+      wishes.push(session.protoo.request('setConsumerPreferredLayers', { consumerId, spatialLayer, temporalLayer }));
+    }
+    if (this.#priority !== undefined) {
+      wishes.push(session.protoo.request('setConsumerPriority', { consumerId, priority: this.#priority }));
+    }
+    // A wish that is not granted costs bandwidth, no more.
+    Promise.all(wishes).catch((error: unknown) => console.info('skein: a wish got lost', error));
+  }
+
+  async #tell<M extends ConsumerMethod>(method: M, data: Omit<ClientMethods[M]['data'], 'consumerId'>): Promise<void> {
+    await Promise.all(
+      this.#legs.map((leg) =>
+        this.#forgiving(leg, () =>
+          leg.session.protoo.request(method, { ...data, consumerId: leg.id } as unknown as ClientMethods[M]['data']),
+        ),
+      ),
+    );
+  }
+
   /** A wish that got lost with the connection needs no answer: the next session starts afresh. */
-  async #tell(request: () => Promise<unknown>): Promise<void> {
+  async #forgiving(leg: Leg, request: () => Promise<unknown>): Promise<void> {
     try {
       await request();
     } catch (error) {
-      if (!(error instanceof ConnectionLost) && !this.#closed) throw error;
+      if (!(error instanceof ConnectionLost) && !this.#closed && leg === this.#current) throw error;
     }
   }
 }

@@ -83,6 +83,7 @@ export class FakeApi {
         display_name: ['Amara Okafor', 'Ben', 'Chiyo', 'Dmitri', 'Elena'][i % 5]!,
         device: { flag: 'chrome', name: 'Chrome', version: '130' },
         joined: i % 9 !== 8,
+        role: 'publish' as const,
         host,
         worker: i % 2,
       })),
@@ -113,6 +114,7 @@ export class FakeApi {
       data_producers: peers.slice(0, 3).map((peer, i) => ({ id: `d${i}`, peer: peer.id, label: 'chat', host: peer.host })),
       pipes,
       speaker: peers[1]?.id ?? null,
+      options: { mode: 'conference', size: 500, guaranteed: false, lastN: 0 },
     };
   }
 

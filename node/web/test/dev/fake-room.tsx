@@ -1,5 +1,5 @@
 // The room page against a mesh in memory, with painted people, for looking at the page without a node:
-// /fake?room=x&name=Ann&bots=4&screen=1&chat=1&trouble=1
+// /fake?room=x&name=Ann&bots=4&screen=1&chat=1&trouble=1&mode=stage&role=listen&audience=300
 import { Device, FakeHandler, testFakeParameters } from 'mediasoup-client';
 import { start } from '../../src/room/main.js';
 import { Room } from '../../src/sdk/index.js';
@@ -98,6 +98,9 @@ for (let i = 0; i < bots; i++) {
   if (i === 0 && query.has('screen')) sources.push('screen');
   mesh.addBot(`bot-${i}`, names[i % names.length]!, sources);
 }
+for (let i = 0; i < Number(query.get('audience') ?? 0); i++) mesh.addBot(`listener-${i}`, `${names[i % names.length]} ${i}`, []);
+mesh.role = query.get('role') ?? 'moderate';
+mesh.room = { ...mesh.room, mode: query.get('mode') ?? 'conference', lastN: Number(query.get('lastN') ?? 0) };
 if (query.has('refuse')) mesh.refuse = { code: Number(query.get('code') ?? 4000), reason: query.get('refuse') ?? '' };
 
 setTimeout(() => {

@@ -1,0 +1,257 @@
+//! What each stream costs, in the node's books: an estimate at first, then what is measured.
+//!
+//! Consumers and pipes are charged for what is sent through them. A producer is charged what it receives while nobody
+//! consumes it, and nothing while somebody does: its consumers pay for it.
+
+use crate::placement::ledger::{Figures, Full, Ledger};
+use parking_lot::Mutex;
+use skein_proto::capacity::{Cost, Sends};
+use skein_proto::ids::{ProducerId, RoomId, SessionId};
+use skein_proto::rpc::{Guarantee, Reserve, Ticket};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// The books of a node, and whose producer is whose.
+#[derive(Debug)]
+pub struct Accounts {
+    ledger: Mutex<Ledger>,
+    producers: Mutex<HashMap<(u16, ProducerId), Weak<ProducerAccount>>>,
+}
+
+impl Accounts {
+    pub(super) fn new(ledger: Ledger) -> Arc<Self> {
+        Arc::new(Self { ledger: Mutex::new(ledger), producers: Mutex::new(HashMap::new()) })
+    }
+
+    /// Keeps room for a session on several workers, all or none. Answers what is left on each of them.
+    ///
+    /// # Errors
+    /// Names a worker that has no room.
+    pub fn reserve(&self, wish: &Reserve, now: Instant) -> Result<Vec<(u16, u64)>, Full> {
+        let mut ledger = self.ledger.lock();
+        ledger.reserve(wish, now)?;
+        Ok(wish.demands.iter().map(|(worker, _)| (*worker, ledger.figures(*worker).free)).collect())
+    }
+
+    /// Gives up one reservation.
+    pub fn release(&self, ticket: Ticket) {
+        self.ledger.lock().release_ticket(ticket);
+    }
+
+    /// Gives up all that is kept for a session.
+    pub fn release_session(&self, session: SessionId) {
+        self.ledger.lock().release(session);
+    }
+
+    /// Whether something is still kept for a session, and for at least `within`.
+    pub fn keeps(&self, session: SessionId, now: Instant, within: Duration) -> bool {
+        self.ledger.lock().keeps(session, now, within)
+    }
+
+    /// Keeps so much for a room at any time, on all workers named or none.
+    ///
+    /// # Errors
+    /// Names a worker that has no room.
+    pub fn guarantee(&self, wish: &Guarantee, now: Instant) -> Result<(), Full> {
+        let mut ledger = self.ledger.lock();
+        for (worker, cost) in &wish.demands {
+            if let Err(full) = ledger.guarantee(&wish.room, *worker, *cost, now) {
+                ledger.unguarantee(&wish.room);
+                return Err(full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what is kept for a room.
+    pub fn unguarantee(&self, room: &RoomId) {
+        self.ledger.lock().unguarantee(room);
+    }
+
+    /// A room has nothing here any more.
+    pub fn forget(&self, room: &RoomId) {
+        self.ledger.lock().forget(room);
+    }
+
+    /// Takes nothing more on a worker, or again.
+    pub fn close(&self, worker: u16, closed: bool) {
+        self.ledger.lock().close(worker, closed);
+    }
+
+    /// How a worker stands.
+    pub fn figures(&self, worker: u16, now: Instant) -> Figures {
+        let mut ledger = self.ledger.lock();
+        ledger.expire(now);
+        ledger.figures(worker)
+    }
+
+    /// Bits a second into the network: free, spent, and in all.
+    pub fn bits(&self) -> (u64, u64, u64) {
+        let ledger = self.ledger.lock();
+        (ledger.free_bits(), ledger.used_bits(), ledger.budget().node_bits)
+    }
+
+    /// A producer on a worker.
+    pub(super) fn producer(
+        self: &Arc<Self>,
+        room: &RoomId,
+        worker: u16,
+        producer: &ProducerId,
+        sends: Sends,
+    ) -> Arc<ProducerAccount> {
+        let account = Arc::new(ProducerAccount {
+            account: Account::new(self, room, worker, sends.all.inside()),
+            producer: producer.clone(),
+            state: Mutex::new(ProducerState { sends, consumers: 0 }),
+        });
+        self.producers.lock().insert((worker, producer.clone()), Arc::downgrade(&account));
+        account
+    }
+
+    /// Somebody consumes a producer, on its worker.
+    pub(super) fn consumer(
+        self: &Arc<Self>,
+        room: &RoomId,
+        worker: u16,
+        producer: &ProducerId,
+        cost: impl FnOnce(Sends) -> Cost,
+    ) -> ConsumerAccount {
+        let of = self.producers.lock().get(&(worker, producer.clone())).and_then(Weak::upgrade);
+        let sends = of.as_ref().map_or(Sends::NOTHING, |of| of.sends());
+        let account = Account::new(self, room, worker, cost(sends));
+        if let Some(of) = &of {
+            of.count(1);
+        }
+        ConsumerAccount { account, of }
+    }
+}
+
+/// What one stream is charged, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Account {
+    accounts: Arc<Accounts>,
+    room: RoomId,
+    worker: u16,
+    cost: Mutex<Cost>,
+}
+
+impl Account {
+    fn new(accounts: &Arc<Accounts>, room: &RoomId, worker: u16, cost: Cost) -> Self {
+        accounts.ledger.lock().charge(room, worker, Cost::ZERO, cost);
+        Self { accounts: Arc::clone(accounts), room: room.clone(), worker, cost: Mutex::new(cost) }
+    }
+
+    fn set(&self, now: Cost) {
+        let mut cost = self.cost.lock();
+        if *cost != now {
+            self.accounts.ledger.lock().charge(&self.room, self.worker, *cost, now);
+            *cost = now;
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.set(Cost::ZERO);
+    }
+}
+
+#[derive(Debug)]
+struct ProducerState {
+    sends: Sends,
+    consumers: u32,
+}
+
+/// A producer's account.
+#[derive(Debug)]
+pub(super) struct ProducerAccount {
+    account: Account,
+    producer: ProducerId,
+    state: Mutex<ProducerState>,
+}
+
+impl ProducerAccount {
+    /// What it sends, as far as is known.
+    pub(super) fn sends(&self) -> Sends {
+        self.state.lock().sends
+    }
+
+    /// What it was measured to send.
+    pub(super) fn measured(&self, sends: Sends) {
+        let mut state = self.state.lock();
+        state.sends = sends;
+        self.settle(&state);
+    }
+
+    fn count(&self, change: i32) {
+        let mut state = self.state.lock();
+        state.consumers = state.consumers.saturating_add_signed(change);
+        self.settle(&state);
+    }
+
+    fn settle(&self, state: &ProducerState) {
+        self.account.set(if state.consumers == 0 { state.sends.all.inside() } else { Cost::ZERO });
+    }
+}
+
+impl Drop for ProducerAccount {
+    fn drop(&mut self) {
+        let mut producers = self.account.accounts.producers.lock();
+        let key = (self.account.worker, self.producer.clone());
+        // Another one of the same name may have come since, through another pipe.
+        if producers.get(&key).is_some_and(|known| known.strong_count() == 0) {
+            producers.remove(&key);
+        }
+    }
+}
+
+/// A consumer's account.
+#[derive(Debug)]
+pub(super) struct ConsumerAccount {
+    account: Account,
+    of: Option<Arc<ProducerAccount>>,
+}
+
+impl ConsumerAccount {
+    /// What it was measured to cost.
+    pub(super) fn measured(&self, cost: Cost) {
+        self.account.set(cost);
+    }
+}
+
+impl Drop for ConsumerAccount {
+    fn drop(&mut self) {
+        if let Some(of) = &self.of {
+            of.count(-1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::ledger::Budget;
+
+    #[test]
+    fn a_producer_is_paid_for_by_its_consumers() {
+        let accounts = Accounts::new(Ledger::new(Budget { worker_packets: 1000, node_bits: 10_000 }, 1));
+        let used = || accounts.figures(0, Instant::now()).used;
+        let (room, id) = ("r".parse().expect("a name"), ProducerId("p".to_owned()));
+        let sends = Sends { all: Cost::new(200, 2000), one: Cost::new(150, 1500) };
+        let producer = accounts.producer(&room, 0, &id, sends);
+        assert_eq!((used(), accounts.bits().1), (200, 0));
+        let one = accounts.consumer(&room, 0, &id, |sends| sends.one);
+        assert_eq!((used(), accounts.bits().1), (150, 1500));
+        let pipe = accounts.consumer(&room, 0, &id, |sends| sends.all.inside());
+        assert_eq!((used(), accounts.bits().1), (350, 1500));
+        one.measured(Cost::new(100, 1000));
+        producer.measured(Sends { all: Cost::new(120, 1200), one: Cost::new(100, 1000) });
+        assert_eq!(used(), 300);
+        drop((one, pipe));
+        assert_eq!((used(), accounts.bits().1), (120, 0));
+        drop(producer);
+        assert_eq!(used(), 0);
+        assert!(accounts.producers.lock().is_empty());
+    }
+}

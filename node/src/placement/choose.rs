@@ -1,0 +1,221 @@
+//! Which worker a peer goes to, and what has to be reserved for it on which workers.
+
+use super::field::{Field, Need};
+use super::layout::{Costs, Layout, price};
+use rand::Rng;
+use skein_proto::capacity::{Cost, Sends};
+use skein_proto::ids::{NodeId, WorkerAddress};
+use skein_proto::rpc::Outlook;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+/// How many workers that have nothing of the room are looked at.
+const MOST_NEW: usize = 12;
+/// How many workers are asked although gossip says that they are full: gossip is old, and only they know.
+const DESPITE: usize = 2;
+
+/// A peer that is to be placed.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// The node that holds its WebSocket.
+    pub entry: NodeId,
+    /// What it is expected to send.
+    pub sends: Sends,
+    /// Whether the entry itself comes first.
+    pub entry_first: bool,
+    /// Whether those who come later listen only.
+    pub audience: bool,
+    /// How many peers the room is expected to have in the end. A new room goes where it can grow to that.
+    pub expected_peers: u64,
+    /// Workers to try before all others, whatever gossip says of them.
+    pub first: Vec<WorkerAddress>,
+}
+
+/// What has to be reserved for a peer to go to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// Where it goes.
+    pub at: WorkerAddress,
+    /// What is needed, there and on all other workers that the peer causes work on.
+    pub demands: Vec<(WorkerAddress, Cost)>,
+    /// What the room may need there afterwards.
+    pub outlook: Outlook,
+}
+
+/// What to do next for a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Ask for these reservations.
+    Ask(Proposal),
+    /// Peers of the room have to leave this worker first: it must carry what the peer sends to them, and cannot.
+    MakeRoom(WorkerAddress),
+    /// There is no place.
+    GiveUp,
+}
+
+/// The search for a place for one peer. Pure: it looks at the room and the mesh anew for each step, and is told what
+/// came of it.
+#[derive(Debug)]
+pub struct Search {
+    wish: Wish,
+    order: VecDeque<WorkerAddress>,
+    doubtful: VecDeque<WorkerAddress>,
+    blocked: BTreeSet<WorkerAddress>,
+    despite: usize,
+}
+
+impl Search {
+    /// Begins a search.
+    pub fn new<R: Rng>(wish: Wish, layout: &Layout, field: &Field, now: Instant, rng: &mut R) -> Self {
+        let order = order(&wish, layout, field, now, rng).into();
+        Self { wish, order, doubtful: VecDeque::new(), blocked: BTreeSet::new(), despite: 0 }
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, layout: &Layout, field: &Field, now: Instant) -> Step {
+        let before = layout.costs();
+        while let Some(at) = self.order.pop_front() {
+            let Some(proposal) = propose(&self.wish, layout, &before, &at) else { continue };
+            let lacking = |(worker, cost): &&(WorkerAddress, Cost)| {
+                let left = if *worker == at {
+                    field.left_for_newcomers(worker, now)
+                } else {
+                    field.left_for_others(worker, now)
+                };
+                !self.wish.first.contains(worker) && left.is_some_and(|left| !cost.fits(left))
+            };
+            let lacking: Vec<_> = proposal.demands.iter().filter(lacking).map(|(w, _)| w.clone()).collect();
+            if lacking.is_empty() {
+                return Step::Ask(proposal);
+            }
+            self.blocked.extend(lacking.into_iter().filter(|worker| *worker != at));
+            self.doubtful.push_back(at);
+        }
+        while let Some(at) = self.doubtful.pop_front() {
+            if self.despite == DESPITE {
+                break;
+            }
+            self.despite += 1;
+            if let Some(proposal) = propose(&self.wish, layout, &before, &at) {
+                return Step::Ask(proposal);
+            }
+        }
+        match self.blocked.pop_first() {
+            Some(worker) => Step::MakeRoom(worker),
+            None => Step::GiveUp,
+        }
+    }
+
+    /// A worker refused its part of a proposal for `at`.
+    pub fn refused(&mut self, at: &WorkerAddress, by: &WorkerAddress) {
+        if at != by {
+            self.blocked.insert(by.clone());
+        }
+    }
+}
+
+/// What a peer on a worker would need, and where. None where the room cannot reach there.
+pub fn propose(wish: &Wish, layout: &Layout, before: &Costs, at: &WorkerAddress) -> Option<Proposal> {
+    let mut after = layout.clone();
+    after.add(at, wish.sends).ok()?;
+    let demands = price(before, &after.costs());
+    let outlook = Outlook { growth: growth(&after, at, wish), spare: after.to_go_on(at, wish.sends) };
+    Some(Proposal { at: at.clone(), demands, outlook })
+}
+
+/// How much a room is expected to grow on a worker, packets a second, when as many peers come as are expected and go there
+/// too.
+pub fn growth(layout: &Layout, at: &WorkerAddress, wish: &Wish) -> u64 {
+    let peers = layout.peers();
+    // A room that has become larger than most is expected to become larger still.
+    let more = wish.expected_peers.max(peers + peers / 4).saturating_sub(peers);
+    let here = layout.peers_at(at);
+    let one = layout.received().packets;
+    if wish.audience {
+        return more * one;
+    }
+    // Each newcomer gets what all send, and what it sends goes to all that are here.
+    let new = wish.sends.one.packets;
+    let all_then = one + more * new;
+    ((here + more) * all_then).saturating_sub(here * one).saturating_sub(more * new)
+}
+
+/// The workers in the order in which they should be tried.
+fn order<R: Rng>(
+    wish: &Wish,
+    layout: &Layout,
+    field: &Field,
+    now: Instant,
+    rng: &mut R,
+) -> Vec<WorkerAddress> {
+    let mut order = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut push = |at: WorkerAddress, order: &mut Vec<WorkerAddress>| {
+        if seen.insert(at.clone()) {
+            order.push(at);
+        }
+    };
+    for first in &wish.first {
+        push(first.clone(), &mut order);
+    }
+    if wish.entry_first && field.takes(&wish.entry, now) {
+        let mut own: Vec<_> = field.workers(&wish.entry).collect();
+        own.sort_by_key(|at| {
+            let left = field.left(at, now).unwrap_or_default().packets;
+            (std::cmp::Reverse(layout.peers_at(at)), left)
+        });
+        for at in own {
+            push(at, &mut order);
+        }
+    }
+    // On a worker that has nothing of the room; who is alone costs what it sends.
+    let need = if layout.peers() > 0 {
+        layout.sends().one + layout.sends().all.inside()
+    } else {
+        wish.sends.all.inside()
+    };
+    for region in field.regions(field.region(&wish.entry)) {
+        let here = |at: &WorkerAddress| field.region(&at.node) == Some(region) && field.takes(&at.node, now);
+        // Workers that have the room, the one with most of it first.
+        let mut in_room: Vec<_> =
+            layout.workers().filter(|(at, _)| here(at)).map(|(at, peers)| (peers, at.clone())).collect();
+        in_room.sort_by(|a, b| b.cmp(a));
+        let nodes: BTreeSet<_> = in_room.iter().map(|(_, at)| at.node.clone()).collect();
+        for (_, at) in in_room {
+            push(at, &mut order);
+        }
+        // Other workers of their nodes: in-process pipes before the network's. The fullest where it fits.
+        let mut beside: Vec<_> = nodes
+            .iter()
+            .flat_map(|node| field.workers(node))
+            .filter_map(|at| Some((field.left_for_newcomers(&at, now)?, at)))
+            .filter(|(left, _)| need.inside().fits(*left))
+            .collect();
+        beside.sort_by_key(|(left, at)| (left.packets, at.clone()));
+        for (_, at) in beside {
+            push(at, &mut order);
+        }
+        let later = if layout.peers() == 0 { need.packets + grown(wish, layout) } else { need.packets };
+        // While there are workers that others' rooms can grow on, none is filled to the brim with new ones.
+        for later in [later + field.comfort(), later] {
+            let need = Need { now: need.inside(), later, near: &wish.entry };
+            for at in field.best_fit(region, &need, MOST_NEW, now, rng) {
+                push(at, &mut order);
+            }
+        }
+        // Nowhere is as much open as it takes: where most is left, whatever other rooms may grow to.
+        for at in field.freest(region, MOST_NEW, now) {
+            push(at, &mut order);
+        }
+    }
+    order
+}
+
+/// What a new room is expected to grow to on one worker, packets a second.
+fn grown(wish: &Wish, layout: &Layout) -> u64 {
+    let peers = wish.expected_peers;
+    if wish.audience {
+        return peers * layout.received().packets;
+    }
+    peers * peers.saturating_sub(1) * wish.sends.one.packets
+}

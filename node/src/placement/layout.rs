@@ -1,0 +1,265 @@
+//! How a room lies over workers, and what it costs on each of them.
+//!
+//! Whatever happens to a room is priced as the difference between what it costs afterwards and what it costs now, so
+//! consumers, pipes and relays on every worker that the change touches are in the price, and none is forgotten.
+
+use super::relay::{RelayTree, TooWide};
+use skein_proto::capacity::{Cost, Sends};
+use skein_proto::ids::{NodeId, WorkerAddress};
+use std::collections::BTreeMap;
+
+/// What costs on which workers; each of them once.
+pub type Costs = BTreeMap<WorkerAddress, Cost>;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    peers: u64,
+    sends: Sends,
+}
+
+/// How a room lies over workers: how many peers each has, and what those send. Every peer is taken to receive what all
+/// the others send.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    parts: BTreeMap<WorkerAddress, Part>,
+    /// By the node that sends; only of nodes whose peers send something.
+    trees: BTreeMap<NodeId, RelayTree>,
+    fan_out: usize,
+    /// The most that one peer receives.
+    most: Option<Cost>,
+    /// What one peer will receive at least, before long.
+    least: Cost,
+    peers: u64,
+    sends: Sends,
+    version: u64,
+}
+
+/// The workers of one node, in order: a producer from another node comes to the first one and goes on from there.
+struct NodeParts<'a> {
+    node: &'a NodeId,
+    parts: Vec<(&'a WorkerAddress, &'a Part)>,
+}
+
+impl Layout {
+    /// A room without peers. `fan_out` is how many other nodes one node sends a producer to at most.
+    pub fn new(fan_out: usize) -> Self {
+        Self {
+            parts: BTreeMap::new(),
+            trees: BTreeMap::new(),
+            fan_out: fan_out.max(1),
+            most: None,
+            least: Cost::ZERO,
+            peers: 0,
+            sends: Sends::NOTHING,
+            version: 0,
+        }
+    }
+
+    /// Of the room only so much is forwarded to each peer at once.
+    pub fn limit(&mut self, most: Cost) {
+        self.most = Some(most);
+    }
+
+    /// Somebody will send so much in the room, before long.
+    pub fn foresee(&mut self, least: Cost) {
+        self.least = least;
+    }
+
+    /// What each peer receives, or will before long.
+    pub fn received(&self) -> Cost {
+        let received = self.sends.one.max(self.least);
+        self.most.map_or(received, |most| received.min(most))
+    }
+
+    /// Changes with the nodes that send and receive, and so with who gets producers from whom.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many peers there are.
+    pub fn peers(&self) -> u64 {
+        self.peers
+    }
+
+    /// What all of them send.
+    pub fn sends(&self) -> Sends {
+        self.sends
+    }
+
+    /// The workers that have peers, with how many.
+    pub fn workers(&self) -> impl Iterator<Item = (&WorkerAddress, u64)> {
+        self.parts.iter().map(|(at, part)| (at, part.peers))
+    }
+
+    /// How many peers a worker has.
+    pub fn peers_at(&self, at: &WorkerAddress) -> u64 {
+        self.parts.get(at).map_or(0, |part| part.peers)
+    }
+
+    /// Whether a node has peers.
+    pub fn has_node(&self, node: &NodeId) -> bool {
+        let first = WorkerAddress { node: node.clone(), worker: 0 };
+        self.parts.range(first..).next().is_some_and(|(at, _)| at.node == *node)
+    }
+
+    fn nodes(&self) -> Vec<NodeParts<'_>> {
+        let mut nodes: Vec<NodeParts<'_>> = Vec::new();
+        for (at, part) in &self.parts {
+            match nodes.last_mut() {
+                Some(last) if *last.node == at.node => last.parts.push((at, part)),
+                _ => nodes.push(NodeParts { node: &at.node, parts: vec![(at, part)] }),
+            }
+        }
+        nodes
+    }
+
+    fn node_sends(&self, node: &NodeId) -> Sends {
+        let first = WorkerAddress { node: node.clone(), worker: 0 };
+        self.parts
+            .range(first..)
+            .take_while(|(at, _)| at.node == *node)
+            .fold(Sends::NOTHING, |sum, (_, part)| sum.plus(part.sends))
+    }
+
+    /// One more peer.
+    ///
+    /// # Errors
+    /// When it would be on a node that the room's producers cannot reach; then nothing has changed.
+    pub fn add(&mut self, at: &WorkerAddress, sends: Sends) -> Result<(), TooWide> {
+        if !self.has_node(&at.node) {
+            self.reach(&at.node)?;
+        }
+        let part = self.parts.entry(at.clone()).or_default();
+        part.peers += 1;
+        self.peers += 1;
+        if let Err(error) = self.send(at, Sends::NOTHING, sends) {
+            self.remove(at, Sends::NOTHING);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// A peer less, that sent this.
+    pub fn remove(&mut self, at: &WorkerAddress, sends: Sends) {
+        let Some(part) = self.parts.get_mut(at) else { return };
+        part.peers = part.peers.saturating_sub(1);
+        let last = part.peers == 0;
+        self.peers = self.peers.saturating_sub(1);
+        // Sending less never fails.
+        let _ = self.send(at, sends, Sends::NOTHING);
+        if last {
+            self.parts.remove(at);
+            if !self.has_node(&at.node) {
+                self.version += 1;
+                self.trees.remove(&at.node);
+                for tree in self.trees.values_mut() {
+                    tree.remove(&at.node);
+                }
+            }
+        }
+    }
+
+    /// A peer sends something else than before.
+    ///
+    /// # Errors
+    /// When its node begins to send, and the room is on too many nodes for that; then nothing has changed.
+    pub fn send(&mut self, at: &WorkerAddress, before: Sends, now: Sends) -> Result<(), TooWide> {
+        if now != Sends::NOTHING && !self.trees.contains_key(&at.node) {
+            let mut tree = RelayTree::default();
+            for node in self.nodes().iter().filter(|node| *node.node != at.node) {
+                tree.add(node.node, self.fan_out)?;
+            }
+            self.trees.insert(at.node.clone(), tree);
+            self.version += 1;
+        }
+        let Some(part) = self.parts.get_mut(at) else { return Ok(()) };
+        part.sends = part.sends.minus(before).plus(now);
+        self.sends = self.sends.minus(before).plus(now);
+        if self.node_sends(&at.node) == Sends::NOTHING {
+            self.version += u64::from(self.trees.remove(&at.node).is_some());
+        }
+        Ok(())
+    }
+
+    /// A new node gets what all senders send.
+    fn reach(&mut self, node: &NodeId) -> Result<(), TooWide> {
+        let mut reached = Vec::new();
+        for (origin, tree) in self.trees.iter_mut().filter(|(origin, _)| *origin != node) {
+            if let Err(error) = tree.add(node, self.fan_out) {
+                for origin in reached {
+                    if let Some(tree) = self.trees.get_mut(&origin) {
+                        tree.remove(node);
+                    }
+                }
+                return Err(error);
+            }
+            reached.push(origin.clone());
+        }
+        self.version += 1;
+        Ok(())
+    }
+
+    /// From whom a node gets another node's producers, where that is not the other node itself, for each such node.
+    pub fn relays(&self, node: &NodeId) -> BTreeMap<NodeId, WorkerAddress> {
+        self.trees
+            .iter()
+            .filter_map(|(origin, tree)| Some((origin.clone(), self.gateway(tree.relay(node)?)?)))
+            .collect()
+    }
+
+    /// The worker of a node through which producers of other nodes come to it.
+    fn gateway(&self, node: &NodeId) -> Option<WorkerAddress> {
+        let first = WorkerAddress { node: node.clone(), worker: 0 };
+        self.parts.range(first..).next().filter(|(at, _)| at.node == *node).map(|(at, _)| at.clone())
+    }
+
+    /// What it takes on a worker for the room to go on elsewhere, packets a second: to send what is sent there to one more
+    /// worker, and to send what a newcomer there sends to all that are here.
+    pub fn to_go_on(&self, at: &WorkerAddress, newcomer: Sends) -> u64 {
+        let Some(part) = self.parts.get(at) else { return 0 };
+        let to_come = self.received().packets.saturating_sub(self.sends.one.packets);
+        part.sends.all.packets + (newcomer.one.packets + to_come) * part.peers
+    }
+
+    /// What the room costs on each worker.
+    pub fn costs(&self) -> Costs {
+        let mut passed_on: BTreeMap<&NodeId, Cost> = BTreeMap::new();
+        for (origin, tree) in &self.trees {
+            let mut sends = None;
+            for (relay, children) in tree.passing_on() {
+                let all = sends.get_or_insert_with(|| self.node_sends(origin)).all;
+                *passed_on.entry(relay).or_default() += all * children;
+            }
+        }
+        let mut costs = Costs::new();
+        for NodeParts { node, parts } in self.nodes() {
+            let others_here = parts.len() as u64 - 1;
+            let width = self.trees.get(node).map_or(0, RelayTree::width);
+            let own = parts.iter().fold(Sends::NOTHING, |sum, (_, part)| sum.plus(part.sends));
+            for (index, (at, part)) in parts.iter().enumerate() {
+                let mut cost = if self.peers > 1 {
+                    let received = (self.sends.one * part.peers).saturating_sub(part.sends.one);
+                    self.most.map_or(received, |most| received.min(most * part.peers))
+                } else {
+                    part.sends.all.inside()
+                };
+                cost += part.sends.all.inside() * others_here + part.sends.all * width;
+                if index == 0 {
+                    cost += self.sends.all.saturating_sub(own.all).inside() * others_here;
+                    cost += passed_on.get(node).copied().unwrap_or_default();
+                }
+                costs.insert((*at).clone(), cost);
+            }
+        }
+        costs
+    }
+}
+
+/// What is costs more after a change, on the workers where it does.
+pub fn price(before: &Costs, after: &Costs) -> Vec<(WorkerAddress, Cost)> {
+    after
+        .iter()
+        .map(|(at, cost)| (at.clone(), cost.saturating_sub(before.get(at).copied().unwrap_or_default())))
+        .filter(|(_, cost)| *cost != Cost::ZERO)
+        .collect()
+}

@@ -1,0 +1,485 @@
+//! What a host's workers carry, have promised, and can still take: the only place that says yes to a reservation.
+//!
+//! It counts what streams cost now, not what gossip said. A promise is kept for a few seconds and is used up by the
+//! streams that it was made for, so that nothing is counted twice while a peer comes in.
+
+use skein_proto::capacity::{Cost, REFERENCE};
+use skein_proto::ids::{RoomId, SessionId};
+use skein_proto::rpc::{Outlook, Reserve, Ticket};
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+/// How long a reservation holds. The streams that it is for come within this time.
+pub const RESERVATION_LIFE: Duration = Duration::from_secs(5);
+/// How long a room that last grew this long ago is still expected to grow.
+pub const GROWTH_LIFE: Duration = Duration::from_secs(60);
+/// How long a guarantee holds unless its room's home renews it.
+pub const GUARANTEE_LIFE: Duration = Duration::from_secs(15);
+
+/// What of a worker's packets a second only peers that move may use: a peer that leaves a full worker is in both places for
+/// a while, and without this it could never leave. A fiftieth, and on small workers as much as a small room needs.
+pub fn kept_for_moves(worker_packets: u64) -> u64 {
+    let small_room = REFERENCE.packets * 12;
+    (worker_packets / 50).max(small_room.min(worker_packets / 10))
+}
+
+/// What a host can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// What each worker sends at most, packets a second.
+    pub worker_packets: u64,
+    /// What the node sends into the network at most, bits a second.
+    pub node_bits: u64,
+}
+
+/// There is no room: on which worker, and what is left there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("worker {worker} has {left:?} left")]
+pub struct Full {
+    /// The worker.
+    pub worker: u16,
+    /// What it can still take.
+    pub left: Cost,
+}
+
+/// What can still be taken, and what of it nobody is expected to need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Packets a second that are left.
+    pub free: u64,
+    /// Of these, what the rooms that are there are not expected to grow into.
+    pub open: u64,
+    /// Packets a second that are kept for rooms there to go on elsewhere when the worker is full: newcomers do not get
+    /// them.
+    pub spare: u64,
+    /// Packets a second when nothing runs.
+    pub total: u64,
+    /// Packets a second that are sent.
+    pub used: u64,
+    /// Packets a second that are reserved.
+    pub held: u64,
+}
+
+#[derive(Debug)]
+struct Hold {
+    room: RoomId,
+    session: SessionId,
+    ticket: Ticket,
+    left: Cost,
+    until: Instant,
+}
+
+/// A room that is promised so much at any time.
+#[derive(Debug)]
+struct Guarantee {
+    promised: Cost,
+    used: Cost,
+    until: Instant,
+}
+
+/// What each room needs to go on elsewhere. The largest is kept: rooms come to that one after the other.
+#[derive(Debug, Default)]
+struct Spare {
+    rooms: HashMap<RoomId, u64>,
+    sorted: BTreeMap<u64, u32>,
+}
+
+impl Spare {
+    fn set(&mut self, room: &RoomId, packets: u64) {
+        let before = if packets > 0 {
+            *self.sorted.entry(packets).or_default() += 1;
+            self.rooms.insert(room.clone(), packets)
+        } else {
+            self.rooms.remove(room)
+        };
+        if let Some(before) = before
+            && let Some(count) = self.sorted.get_mut(&before)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.sorted.remove(&before);
+            }
+        }
+    }
+
+    fn largest(&self) -> u64 {
+        self.sorted.last_key_value().map_or(0, |(packets, _)| *packets)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    used: Cost,
+    holds: Vec<Hold>,
+    guarantees: HashMap<RoomId, Guarantee>,
+    growth: HashMap<RoomId, (u64, Instant)>,
+    spare: Spare,
+    closed: bool,
+}
+
+impl Book {
+    fn held(&self) -> Cost {
+        let holds = self.holds.iter().filter(|hold| !self.guarantees.contains_key(&hold.room));
+        let promised = self.guarantees.iter().map(|(room, guarantee)| {
+            let held = self.held_for(room);
+            // What is promised and not yet used; reservations are made within it, and beyond it where it is exceeded.
+            guarantee.promised.saturating_sub(guarantee.used).max(held)
+        });
+        holds.map(|hold| hold.left).sum::<Cost>() + promised.sum()
+    }
+
+    fn held_for(&self, room: &RoomId) -> Cost {
+        self.holds.iter().filter(|hold| hold.room == *room).map(|hold| hold.left).sum()
+    }
+
+    /// What of `cost` is not within what the room is promised.
+    fn beyond_promise(&self, room: &RoomId, cost: Cost) -> Cost {
+        match self.guarantees.get(room) {
+            Some(guarantee) => {
+                let open = guarantee.promised.saturating_sub(guarantee.used);
+                cost.saturating_sub(open.saturating_sub(self.held_for(room)))
+            }
+            None => cost,
+        }
+    }
+
+    fn growth(&self) -> u64 {
+        self.growth.values().map(|(packets, _)| packets).sum()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.holds.retain(|hold| hold.until > now && hold.left != Cost::ZERO);
+        self.guarantees.retain(|_, guarantee| guarantee.until > now);
+        self.growth.retain(|_, (_, until)| *until > now);
+    }
+}
+
+/// The books of all workers of a host.
+#[derive(Debug)]
+pub struct Ledger {
+    budget: Budget,
+    books: Vec<Book>,
+}
+
+impl Ledger {
+    /// Nothing is carried yet.
+    pub fn new(budget: Budget, workers: usize) -> Self {
+        Self { budget, books: std::iter::repeat_with(Book::default).take(workers).collect() }
+    }
+
+    /// What the host can carry.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    fn bits_left(&self) -> u64 {
+        let spent: u64 = self.books.iter().map(|book| (book.used + book.held()).bits).sum();
+        self.budget.node_bits.saturating_sub(spent)
+    }
+
+    fn packets_left(&self, book: &Book) -> u64 {
+        if book.closed {
+            return 0;
+        }
+        self.budget.worker_packets.saturating_sub((book.used + book.held()).packets)
+    }
+
+    /// Time passes: what was promised for too long is free again.
+    pub fn expire(&mut self, now: Instant) {
+        for book in &mut self.books {
+            book.expire(now);
+        }
+    }
+
+    /// Keeps room for a session on several workers, all or none, for [`RESERVATION_LIFE`]. On the worker where it is to
+    /// be, `at`, what is spare there is left alone.
+    ///
+    /// # Errors
+    /// Names a worker that has no room; then nothing is kept.
+    pub fn reserve(&mut self, wish: &Reserve, now: Instant) -> Result<(), Full> {
+        let Reserve { ticket, session, room, demands, at, moves } = wish;
+        self.expire(now);
+        let mut bits = 0;
+        for (worker, cost) in demands {
+            let full = |left| Full { worker: *worker, left };
+            let book = self.books.get(usize::from(*worker)).ok_or(full(Cost::ZERO))?;
+            let cost = book.beyond_promise(room, *cost);
+            bits += cost.bits;
+            let spare = book.spare.largest();
+            // Who moves to a worker leaves alone what is kept there for those who leave it.
+            let kept = kept_for_moves(self.budget.worker_packets);
+            let is_new = at.is_some_and(|(at, _)| at == *worker);
+            let spare = match (*moves, is_new) {
+                (true, false) => 0,
+                (false, false) => kept,
+                (_, true) => kept + spare,
+            };
+            let left = Cost::new(self.packets_left(book), self.bits_left());
+            if cost.packets.saturating_add(spare) > left.packets.max(spare)
+                || bits > left.bits
+                || (book.closed && cost != Cost::ZERO)
+            {
+                return Err(full(left));
+            }
+        }
+        for (worker, cost) in demands {
+            if let Some(book) = self.books.get_mut(usize::from(*worker)) {
+                let until = now + RESERVATION_LIFE;
+                let (session, ticket) = (*session, *ticket);
+                book.holds.push(Hold { room: room.clone(), session, ticket, left: *cost, until });
+            }
+        }
+        if let Some((worker, outlook)) = at.filter(|(_, outlook)| *outlook != Outlook::default()) {
+            self.expect(room, worker, outlook, now);
+        }
+        Ok(())
+    }
+
+    /// Gives up what is kept for a session.
+    pub fn release(&mut self, session: SessionId) {
+        for book in &mut self.books {
+            book.holds.retain(|hold| hold.session != session);
+        }
+    }
+
+    /// Gives up one reservation.
+    pub fn release_ticket(&mut self, ticket: Ticket) {
+        for book in &mut self.books {
+            book.holds.retain(|hold| hold.ticket != ticket);
+        }
+    }
+
+    /// Whether anything is kept for a session, `within` from now.
+    pub fn keeps(&self, session: SessionId, now: Instant, within: Duration) -> bool {
+        let good = |hold: &Hold| hold.session == session && hold.until > now + within;
+        self.books.iter().any(|book| book.holds.iter().any(good))
+    }
+
+    /// Keeps so much for a room on a worker at any time, used or not, for [`GUARANTEE_LIFE`]; said again, it is renewed.
+    ///
+    /// # Errors
+    /// When there is no room for it; then what was promised before still is.
+    pub fn guarantee(&mut self, room: &RoomId, worker: u16, cost: Cost, now: Instant) -> Result<(), Full> {
+        self.expire(now);
+        let full = |left| Full { worker, left };
+        let book = self.books.get(usize::from(worker)).ok_or(full(Cost::ZERO))?;
+        let known = book.guarantees.get(room).map_or(Cost::ZERO, |guarantee| guarantee.promised);
+        let left = Cost::new(self.packets_left(book), self.bits_left());
+        if !cost.saturating_sub(known).fits(left) {
+            return Err(full(left));
+        }
+        if let Some(book) = self.books.get_mut(usize::from(worker)) {
+            let guarantee = book.guarantees.entry(room.clone());
+            let guarantee = guarantee.or_insert(Guarantee {
+                promised: cost,
+                used: Cost::ZERO,
+                until: now + GUARANTEE_LIFE,
+            });
+            guarantee.promised = cost;
+            guarantee.until = now + GUARANTEE_LIFE;
+        }
+        Ok(())
+    }
+
+    /// Gives up what a room is promised.
+    pub fn unguarantee(&mut self, room: &RoomId) {
+        for book in &mut self.books {
+            book.guarantees.remove(room);
+        }
+    }
+
+    /// What a room that grew on a worker just now may need there still. Nothing is kept for its growth; other rooms are
+    /// rather put elsewhere.
+    fn expect(&mut self, room: &RoomId, worker: u16, outlook: Outlook, now: Instant) {
+        let Some(book) = self.books.get_mut(usize::from(worker)) else { return };
+        if outlook.growth == 0 {
+            book.growth.remove(room);
+        } else {
+            book.growth.insert(room.clone(), (outlook.growth, now + GROWTH_LIFE));
+        }
+        book.spare.set(room, outlook.spare);
+    }
+
+    /// The room has nothing on the host any more.
+    pub fn forget(&mut self, room: &RoomId) {
+        for book in &mut self.books {
+            book.growth.remove(room);
+            book.spare.set(room, 0);
+        }
+    }
+
+    /// A stream's cost is another: from nothing when it begins, to nothing when it ends. What it costs more is taken
+    /// from what is kept for its room, as far as that goes.
+    pub fn charge(&mut self, room: &RoomId, worker: u16, before: Cost, now: Cost) {
+        let Some(book) = self.books.get_mut(usize::from(worker)) else { return };
+        book.used = book.used.saturating_sub(before) + now;
+        if let Some(guarantee) = book.guarantees.get_mut(room) {
+            guarantee.used = guarantee.used.saturating_sub(before) + now;
+        }
+        let mut more = now.saturating_sub(before);
+        for hold in book.holds.iter_mut().filter(|hold| hold.room == *room) {
+            let taken = hold.left.min(more);
+            hold.left = hold.left.saturating_sub(taken);
+            more = more.saturating_sub(taken);
+            if more == Cost::ZERO {
+                break;
+            }
+        }
+    }
+
+    /// Takes nothing more on a worker, or again.
+    pub fn close(&mut self, worker: u16, closed: bool) {
+        if let Some(book) = self.books.get_mut(usize::from(worker)) {
+            book.closed = closed;
+        }
+    }
+
+    /// How a worker stands.
+    pub fn figures(&self, worker: u16) -> Figures {
+        let Some(book) = self.books.get(usize::from(worker)) else { return Figures::default() };
+        let free = self.packets_left(book);
+        let spare = book.spare.largest() + kept_for_moves(self.budget.worker_packets);
+        Figures {
+            free,
+            open: free.saturating_sub(book.growth()).saturating_sub(spare),
+            spare,
+            total: self.budget.worker_packets,
+            used: book.used.packets,
+            held: book.held().packets,
+        }
+    }
+
+    /// Bits a second that the node can still send into the network.
+    pub fn free_bits(&self) -> u64 {
+        self.bits_left()
+    }
+
+    /// Bits a second that the node sends into the network.
+    pub fn used_bits(&self) -> u64 {
+        self.books.iter().map(|book| book.used.bits).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: Budget = Budget { worker_packets: 1000, node_bits: 10_000 };
+
+    fn room(name: &str) -> RoomId {
+        name.parse().expect("a name")
+    }
+
+    fn session(n: u64) -> SessionId {
+        SessionId { admitted_ms: n, nonce: 0 }
+    }
+
+    fn wish(name: &str, n: u64, demands: &[(u16, Cost)]) -> Reserve {
+        let (session, demands) = (session(n), demands.to_vec());
+        Reserve { ticket: Ticket(n), session, room: room(name), demands, at: None, moves: true }
+    }
+
+    fn packets(packets: u64) -> Cost {
+        Cost::new(packets, 0)
+    }
+
+    #[test]
+    fn all_is_kept_or_nothing() {
+        let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
+        ledger.charge(&room("a"), 1, Cost::ZERO, packets(900));
+        let full = ledger.reserve(&wish("r", 1, &[(0, packets(500)), (1, packets(101))]), now);
+        assert_eq!(full, Err(Full { worker: 1, left: Cost::new(100, 10_000) }));
+        assert_eq!(ledger.figures(0).free, 1000);
+        assert!(ledger.reserve(&wish("r", 1, &[(0, packets(500)), (1, packets(100))]), now).is_ok());
+        assert_eq!((ledger.figures(0).free, ledger.figures(1).free), (500, 0));
+        ledger.release(session(1));
+        assert_eq!((ledger.figures(0).free, ledger.figures(1).free), (1000, 100));
+    }
+
+    #[test]
+    fn the_nodes_bits_are_shared_by_its_workers() {
+        let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
+        let half = Cost::new(1, 6_000);
+        assert!(ledger.reserve(&wish("r", 1, &[(0, half), (1, half)]), now).is_err());
+        assert!(ledger.reserve(&wish("r", 1, &[(0, half)]), now).is_ok());
+        assert!(ledger.reserve(&wish("r", 2, &[(1, half)]), now).is_err());
+        assert_eq!(ledger.free_bits(), 4_000);
+    }
+
+    #[test]
+    fn a_reservation_is_used_up_by_its_rooms_streams_and_expires() {
+        let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
+        ledger.reserve(&wish("r", 1, &[(0, packets(600))]), now).expect("fits");
+        ledger.charge(&room("r"), 0, Cost::ZERO, packets(250));
+        assert_eq!(ledger.figures(0).free, 400, "counted once");
+        ledger.charge(&room("other"), 0, Cost::ZERO, packets(100));
+        assert_eq!(ledger.figures(0).free, 300);
+        ledger.expire(now + RESERVATION_LIFE);
+        assert_eq!(ledger.figures(0).free, 650);
+        ledger.charge(&room("r"), 0, packets(250), Cost::ZERO);
+        assert_eq!(ledger.figures(0).free, 900);
+    }
+
+    #[test]
+    fn a_guarantee_is_kept_whether_used_or_not() {
+        let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
+        ledger.guarantee(&room("g"), 0, packets(800), now).expect("fits");
+        assert_eq!(ledger.figures(0).free, 200);
+        assert!(ledger.reserve(&wish("r", 1, &[(0, packets(201))]), now).is_err());
+        ledger.reserve(&wish("g", 2, &[(0, packets(500))]), now).expect("is promised");
+        assert_eq!(ledger.figures(0).free, 200);
+        ledger.charge(&room("g"), 0, Cost::ZERO, packets(500));
+        assert_eq!(ledger.figures(0).free, 200);
+        ledger.reserve(&wish("g", 3, &[(0, packets(400))]), now).expect("300 promised, 100 free");
+        assert_eq!(ledger.figures(0).free, 100);
+        assert!(ledger.guarantee(&room("h"), 0, packets(101), now).is_err());
+        ledger.expire(now + GUARANTEE_LIFE);
+        assert_eq!(ledger.figures(0).free, 500);
+    }
+
+    #[test]
+    fn growth_is_expected_for_a_while_and_nothing_is_kept_for_it() {
+        let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
+        let outlook = Outlook { growth: 300, spare: 0 };
+        let growing = Reserve { at: Some((0, outlook)), ..wish("r", 9, &[]) };
+        ledger.reserve(&growing, now).expect("nothing");
+        let kept = kept_for_moves(BUDGET.worker_packets);
+        assert_eq!((ledger.figures(0).free, ledger.figures(0).open), (1000, 700 - kept));
+        assert!(ledger.reserve(&wish("other", 1, &[(0, packets(1000))]), now).is_ok());
+        ledger.expire(now + GROWTH_LIFE);
+        assert_eq!(ledger.figures(0).open, 1000 - kept);
+    }
+
+    #[test]
+    fn what_is_spare_is_for_rooms_to_go_on_elsewhere_and_what_is_kept_for_those_who_leave() {
+        let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
+        assert_eq!(kept_for_moves(BUDGET.worker_packets), 100);
+        let mut reserve = |n, cost, comes, moves| {
+            let at = if comes { Some((0, Outlook { growth: 0, spare: 200 })) } else { None };
+            ledger.reserve(&Reserve { at, moves, ..wish("r", n, &[(0, packets(cost))]) }, now)
+        };
+        assert!(reserve(1, 600, true, false).is_ok());
+        assert!(reserve(2, 101, true, false).is_err(), "a newcomer gets neither");
+        assert!(reserve(3, 100, true, false).is_ok());
+        assert!(
+            reserve(4, 201, false, false).is_err(),
+            "what a newcomer elsewhere causes gets what is spare"
+        );
+        assert!(reserve(5, 200, false, false).is_ok());
+        assert!(reserve(6, 101, false, true).is_err());
+        assert!(reserve(7, 100, false, true).is_ok(), "who leaves gets all");
+        ledger.forget(&room("r"));
+        assert_eq!(ledger.figures(0).spare, 100);
+    }
+
+    #[test]
+    fn a_closed_worker_takes_nothing() {
+        let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
+        ledger.close(0, true);
+        assert!(ledger.reserve(&wish("r", 1, &[(0, packets(1))]), now).is_err());
+        assert!(ledger.reserve(&wish("r", 1, &[(1, packets(1))]), now).is_ok());
+        assert!(ledger.reserve(&wish("r", 1, &[(7, packets(1))]), now).is_err());
+        ledger.close(0, false);
+        assert!(ledger.reserve(&wish("r", 1, &[(0, packets(1))]), now).is_ok());
+    }
+}

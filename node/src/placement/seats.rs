@@ -1,0 +1,155 @@
+//! Who sits where in a room, and what each sends or is expected to send.
+
+use super::layout::Layout;
+use super::relay::TooWide;
+use skein_proto::capacity::{Cost, Sends};
+use skein_proto::ids::{PeerId, ProducerId, SessionId, WorkerAddress};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// For how long a peer that may publish is expected to, when it does not.
+pub const EXPECTED_FOR: Duration = Duration::from_secs(10);
+
+/// One connection of a peer, or one that is about to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// Whose.
+    pub peer: PeerId,
+    /// Where its transports are.
+    pub at: WorkerAddress,
+    /// What its producers send.
+    actual: Sends,
+    /// What it is expected to send at first.
+    expected: Sends,
+}
+
+impl Seat {
+    /// What it is counted with.
+    pub fn sends(&self) -> Sends {
+        self.actual.max(self.expected)
+    }
+}
+
+/// Who sits where in a room.
+#[derive(Debug)]
+pub struct Seats {
+    layout: Layout,
+    seats: BTreeMap<SessionId, Seat>,
+    producers: HashMap<ProducerId, (SessionId, Sends)>,
+    /// Those of whom something is expected, and until when, the oldest first.
+    expected: VecDeque<(Instant, SessionId)>,
+}
+
+impl Seats {
+    /// An empty room. `fan_out` is how many other nodes one node sends a producer to at most.
+    pub fn new(fan_out: usize) -> Self {
+        Self {
+            layout: Layout::new(fan_out),
+            seats: BTreeMap::new(),
+            producers: HashMap::new(),
+            expected: VecDeque::new(),
+        }
+    }
+
+    /// Of the room only so much is forwarded to each peer at once.
+    pub fn limit(&mut self, most: Cost) {
+        self.layout.limit(most);
+    }
+
+    /// Somebody will send so much in the room, before long.
+    pub fn foresee(&mut self, least: Cost) {
+        self.layout.foresee(least);
+    }
+
+    /// How they lie over workers.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// One connection's seat.
+    pub fn get(&self, session: &SessionId) -> Option<&Seat> {
+        self.seats.get(session)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&SessionId, &Seat)> {
+        self.seats.iter()
+    }
+
+    /// Somebody sits down; who sits there already only stays.
+    ///
+    /// # Errors
+    /// When it would be on a node that the room's producers cannot reach; then it does not.
+    pub fn sit(
+        &mut self,
+        session: SessionId,
+        peer: &PeerId,
+        at: &WorkerAddress,
+        expected: Sends,
+        now: Instant,
+    ) -> Result<(), TooWide> {
+        if self.seats.get(&session).is_some_and(|seat| seat.at == *at) {
+            return Ok(());
+        }
+        self.stand_up(&session);
+        self.layout.add(at, expected)?;
+        let seat = Seat { peer: peer.clone(), at: at.clone(), actual: Sends::NOTHING, expected };
+        self.seats.insert(session, seat);
+        if expected != Sends::NOTHING {
+            self.expected.push_back((now + EXPECTED_FOR, session));
+        }
+        Ok(())
+    }
+
+    /// Somebody goes, with all that it sends.
+    pub fn stand_up(&mut self, session: &SessionId) {
+        let Some(seat) = self.seats.remove(session) else { return };
+        self.layout.remove(&seat.at, seat.sends());
+        self.producers.retain(|_, (of, _)| of != session);
+    }
+
+    /// Somebody's producer costs this now: nothing when it is gone.
+    pub fn send(&mut self, session: &SessionId, producer: &ProducerId, sends: Sends) {
+        let before = self.producers.get(producer).map_or(Sends::NOTHING, |(_, sends)| *sends);
+        if sends == Sends::NOTHING {
+            self.producers.remove(producer);
+        } else if self.seats.contains_key(session) {
+            self.producers.insert(producer.clone(), (*session, sends));
+        }
+        self.change(session, |seat| seat.actual = seat.actual.minus(before).plus(sends));
+    }
+
+    /// Whose producer it is.
+    pub fn sender(&self, producer: &ProducerId) -> Option<SessionId> {
+        self.producers.get(producer).map(|(session, _)| *session)
+    }
+
+    /// Nothing more is expected of somebody than what it sends; or something is, again.
+    pub fn expect(&mut self, session: &SessionId, expected: Sends, now: Instant) {
+        self.change(session, |seat| seat.expected = expected);
+        if expected != Sends::NOTHING {
+            self.expected.push_back((now + EXPECTED_FOR, *session));
+        }
+    }
+
+    /// Time passes: who has sent nothing for so long is not expected to.
+    pub fn tick(&mut self, now: Instant) {
+        while let Some((until, session)) = self.expected.front().copied() {
+            if until > now {
+                return;
+            }
+            self.expected.pop_front();
+            self.change(&session, |seat| seat.expected = Sends::NOTHING);
+        }
+    }
+
+    fn change(&mut self, session: &SessionId, change: impl FnOnce(&mut Seat)) {
+        let Some(seat) = self.seats.get_mut(session) else { return };
+        let before = seat.sends();
+        change(seat);
+        let now = seat.sends();
+        // A room too wide for one more sender was refused when the sender asked; what sends all the same is counted
+        // with its consumers, if not with its pipes.
+        let _ = self.layout.send(&seat.at, before, now);
+    }
+}

@@ -1,0 +1,332 @@
+//! What holds for placement whatever comes: nothing above budget, all or nothing, and the same under the same seed.
+
+use super::choose::{Search, Step, Wish, propose};
+use super::field::{Field, NodeFigures, WorkerFigures};
+use super::layout::{Costs, Layout, price};
+use super::ledger::{Budget, Ledger, RESERVATION_LIFE};
+use super::{estimate, shift};
+use crate::placement::seats::Seats;
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use skein_proto::capacity::{Cost, REFERENCE, Sends};
+use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
+use skein_proto::rpc::{Reserve, Ticket};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+const WORKERS: u16 = 2;
+const BUDGET: Budget = Budget { worker_packets: 40 * REFERENCE.packets, node_bits: 70 * REFERENCE.bits };
+
+fn node(n: usize) -> NodeId {
+    format!("n{n}").parse().expect("a name")
+}
+
+fn at(n: usize, worker: u16) -> WorkerAddress {
+    WorkerAddress { node: node(n), worker }
+}
+
+fn room(n: usize) -> RoomId {
+    format!("r{n}").parse().expect("a name")
+}
+
+fn session(n: usize) -> SessionId {
+    SessionId { admitted_ms: n as u64, nonce: 0 }
+}
+
+/// Hosts with their books, and what all of them have said.
+struct Mesh {
+    ledgers: BTreeMap<NodeId, Ledger>,
+    field: Field,
+    now: Instant,
+}
+
+impl Mesh {
+    fn new(nodes: usize) -> Self {
+        let ledgers = (0..nodes).map(|n| (node(n), Ledger::new(BUDGET, usize::from(WORKERS)))).collect();
+        let mut mesh = Self { ledgers, field: Field::default(), now: Instant::now() };
+        mesh.gossip();
+        mesh
+    }
+
+    fn figures(&self, id: &NodeId) -> NodeFigures {
+        let ledger = &self.ledgers[id];
+        let worker = |worker| {
+            let f = ledger.figures(worker);
+            WorkerFigures { free: f.free, open: f.open, spare: f.spare, total: f.total }
+        };
+        NodeFigures {
+            workers: (0..WORKERS).map(worker).collect(),
+            free_bits: ledger.free_bits(),
+            region: "here".to_owned(),
+            zone: String::new(),
+            over: Vec::new(),
+            takes: true,
+        }
+    }
+
+    fn gossip(&mut self) {
+        for id in self.ledgers.keys().cloned().collect::<Vec<_>>() {
+            let figures = self.figures(&id);
+            self.field.hear(&id, figures, self.now);
+        }
+    }
+
+    /// All that is needed, or nothing; as a home asks.
+    fn reserve(
+        &mut self,
+        room: &RoomId,
+        n: usize,
+        demands: &[(WorkerAddress, Cost)],
+    ) -> Result<(), WorkerAddress> {
+        let mut kept = Vec::new();
+        for (at, cost) in demands {
+            let wish = Reserve {
+                ticket: Ticket(n as u64),
+                session: session(n),
+                room: room.clone(),
+                demands: vec![(at.worker, *cost)],
+                at: None,
+                moves: false,
+            };
+            let ledger = self.ledgers.get_mut(&at.node).expect("is there");
+            if ledger.reserve(&wish, self.now).is_err() {
+                for node in kept {
+                    self.ledgers.get_mut(&node).expect("is there").release_ticket(Ticket(n as u64));
+                }
+                return Err(at.clone());
+            }
+            kept.push(at.node.clone());
+        }
+        Ok(())
+    }
+
+    fn spent(&self) -> u64 {
+        let ledgers = self.ledgers.values();
+        ledgers.map(|l| (0..WORKERS).map(|w| l.figures(w).used + l.figures(w).held).sum::<u64>()).sum()
+    }
+
+    fn is_within_budget(&self) -> bool {
+        self.ledgers.values().all(|ledger| {
+            (0..WORKERS).all(|w| ledger.figures(w).used + ledger.figures(w).held <= BUDGET.worker_packets)
+                && ledger.used_bits() <= BUDGET.node_bits
+        })
+    }
+}
+
+fn wish(entry: usize, publishes: bool) -> Wish {
+    Wish {
+        entry: node(entry),
+        sends: if publishes { estimate::peer() } else { Sends::NOTHING },
+        entry_first: false,
+        audience: false,
+        expected_peers: 4,
+        first: Vec::new(),
+    }
+}
+
+/// Joins of peers to rooms: (room, whether it publishes, whether gossip comes before).
+fn joins() -> impl Strategy<Value = Vec<(usize, bool, bool)>> {
+    prop::collection::vec((0..6_usize, any::<bool>(), prop::bool::weighted(0.3)), 1..80)
+}
+
+/// Runs joins as homes and hosts would. Answers where everyone went.
+fn run(joins: &[(usize, bool, bool)], seed: u64) -> (Mesh, Vec<Option<WorkerAddress>>) {
+    let mut mesh = Mesh::new(4);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut rooms: BTreeMap<usize, (Layout, Costs)> = BTreeMap::new();
+    let mut went = Vec::new();
+    for (n, (key, publishes, gossip)) in joins.iter().enumerate() {
+        if *gossip {
+            mesh.gossip();
+        }
+        let (layout, charged) = rooms.entry(*key).or_insert_with(|| (Layout::new(8), Costs::new()));
+        let wish = wish(n % 4, *publishes);
+        let mut search = Search::new(wish.clone(), layout, &mesh.field, mesh.now, &mut rng);
+        let mut place = None;
+        for _ in 0..16 {
+            match search.next(layout, &mesh.field, mesh.now) {
+                Step::Ask(proposal) => match mesh.reserve(&room(*key), n, &proposal.demands) {
+                    Ok(()) => {
+                        place = Some(proposal.at);
+                        break;
+                    }
+                    Err(by) => search.refused(&proposal.at, &by),
+                },
+                Step::MakeRoom(_) => {}
+                Step::GiveUp => break,
+            }
+        }
+        if let Some(at) = &place {
+            layout.add(at, wish.sends).expect("was proposed");
+            let costs = layout.costs();
+            for (at, cost) in &costs {
+                let before = charged.get(at).copied().unwrap_or_default();
+                mesh.ledgers.get_mut(&at.node).expect("is there").charge(
+                    &room(*key),
+                    at.worker,
+                    before,
+                    *cost,
+                );
+            }
+            *charged = costs;
+        }
+        went.push(place);
+        assert!(mesh.is_within_budget(), "after join {n}");
+    }
+    (mesh, went)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_is_ever_above_budget_however_old_gossip_is(joins in joins(), seed in any::<u64>()) {
+        run(&joins, seed);
+    }
+
+    #[test]
+    fn a_seed_decides(joins in joins(), seed in any::<u64>()) {
+        prop_assert_eq!(run(&joins, seed).1, run(&joins, seed).1);
+    }
+
+    #[test]
+    fn a_refused_reservation_leaves_nothing(joins in joins(), packets in 0..9000_u64) {
+        let (mut mesh, _) = run(&joins, 1);
+        let before = mesh.spent();
+        let demands: Vec<_> = (0..4).map(|n| (at(n, 0), Cost::new(packets, 0))).collect();
+        if mesh.reserve(&room(99), 999, &demands).is_err() {
+            prop_assert_eq!(mesh.spent(), before);
+        } else {
+            prop_assert_eq!(mesh.spent(), before + 4 * packets);
+            let later = mesh.now + RESERVATION_LIFE;
+            mesh.ledgers.values_mut().for_each(|ledger| ledger.expire(later));
+            prop_assert!(mesh.spent() <= before, "it expires");
+        }
+    }
+
+    #[test]
+    fn who_comes_and_goes_leaves_the_layout_as_it_was(joins in joins(), n in 0..4_usize, w in 0..WORKERS) {
+        let mut layout = Layout::new(8);
+        for (n, (key, publishes, _)) in joins.iter().enumerate() {
+            layout.add(&at(key % 4, (n % 2) as u16), wish(0, *publishes).sends).expect("four nodes");
+        }
+        let before = layout.costs();
+        layout.add(&at(n, w), estimate::peer()).expect("four nodes");
+        let after = layout.costs();
+        // Who comes costs something wherever the room is, and nothing gets cheaper.
+        prop_assert!(before.iter().all(|(at, cost)| cost.fits(after[at])) || before.len() == 1);
+        prop_assert!(price(&before, &after).iter().any(|(place, _)| *place == at(n, w)));
+        layout.remove(&at(n, w), estimate::peer());
+        prop_assert_eq!(layout.costs(), before);
+    }
+
+    #[test]
+    fn everyone_receives_everyone_and_pipes_come_on_top(peers in prop::collection::vec((0..4_usize, 0..WORKERS), 2..30)) {
+        let mut layout = Layout::new(8);
+        for (n, w) in &peers {
+            layout.add(&at(*n, *w), estimate::peer()).expect("four nodes");
+        }
+        let one = estimate::peer().one.packets;
+        let count = peers.len() as u64;
+        let all: u64 = layout.costs().values().map(|cost| cost.packets).sum();
+        let places = layout.workers().count() as u64;
+        // Each producer goes through a pipe once for each other worker of the room.
+        prop_assert_eq!(all, count * (count - 1) * one + count * one * (places - 1));
+    }
+}
+
+#[test]
+fn nobody_is_sent_to_nodes_that_take_none_or_are_not_heard_of() {
+    let mut mesh = Mesh::new(3);
+    let draining = NodeFigures { takes: false, ..mesh.figures(&node(0)) };
+    mesh.field.hear(&node(0), draining, mesh.now);
+    let figures = mesh.figures(&node(1));
+    mesh.field.forget(&node(1));
+    mesh.field.hear(&node(1), figures, mesh.now);
+    let later = mesh.now + Duration::from_secs(4);
+    let figures = mesh.figures(&node(2));
+    mesh.field.hear(&node(2), figures, later);
+    let layout = Layout::new(8);
+    for seed in 0..20 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut search = Search::new(wish(0, true), &layout, &mesh.field, later, &mut rng);
+        let Step::Ask(proposal) = search.next(&layout, &mesh.field, later) else {
+            panic!("node 2 takes peers")
+        };
+        assert_eq!(proposal.at.node, node(2));
+    }
+}
+
+#[test]
+fn new_rooms_go_to_the_fullest_worker_that_they_can_grow_on_and_peers_stay_together() {
+    let mut mesh = Mesh::new(3);
+    mesh.ledgers.get_mut(&node(1)).expect("is there").charge(&room(9), 0, Cost::ZERO, Cost::new(1500, 0));
+    mesh.gossip();
+    let mut layout = Layout::new(8);
+    let mut rng = StdRng::seed_from_u64(3);
+    for n in 0..4 {
+        let mut search = Search::new(wish(n % 3, true), &layout, &mesh.field, mesh.now, &mut rng);
+        let Step::Ask(proposal) = search.next(&layout, &mesh.field, mesh.now) else {
+            panic!("there is room")
+        };
+        assert_eq!(proposal.at, at(1, 0), "peer {n}");
+        layout.add(&proposal.at, estimate::peer()).expect("one node");
+    }
+    // Its worker has only left what rooms need to go on elsewhere: in-process pipes come before the network's.
+    let mut figures = mesh.figures(&node(1));
+    figures.workers[0] = WorkerFigures { free: 3700, open: 0, spare: 2500, ..figures.workers[0] };
+    mesh.field.hear(&node(1), figures, mesh.now);
+    let mut search = Search::new(wish(0, true), &layout, &mesh.field, mesh.now, &mut rng);
+    let Step::Ask(proposal) = search.next(&layout, &mesh.field, mesh.now) else { panic!("there is room") };
+    assert_eq!(proposal.at, at(1, 1));
+    let pipes = proposal
+        .demands
+        .iter()
+        .find(|(place, _)| *place == at(1, 0))
+        .expect("sends to the newcomer's worker");
+    assert_eq!(pipes.1.packets, 4 * 220 + 4 * 220, "what its peers send, and the newcomer's to each of them");
+}
+
+#[test]
+fn near_equals_share_a_burst() {
+    let mesh = Mesh::new(4);
+    let chosen: std::collections::BTreeSet<_> = (0..40)
+        .map(|seed| {
+            let (layout, mut rng) = (Layout::new(8), StdRng::seed_from_u64(seed));
+            let entry = Wish { entry: "elsewhere".parse().expect("a name"), ..wish(0, true) };
+            let mut search = Search::new(entry, &layout, &mesh.field, mesh.now, &mut rng);
+            match search.next(&layout, &mesh.field, mesh.now) {
+                Step::Ask(proposal) => proposal.at.to_string(),
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    assert!(chosen.len() > 4, "{chosen:?}");
+}
+
+#[test]
+fn listeners_make_room_first_and_a_room_is_brought_together_where_it_fits() {
+    let mesh = Mesh::new(2);
+    let now = mesh.now;
+    let mut seats = Seats::new(8);
+    let mut rng = StdRng::seed_from_u64(1);
+    for n in 0..4 {
+        let sends = if n == 3 { Sends::NOTHING } else { estimate::peer() };
+        let peer = format!("p{n}").parse().expect("a name");
+        seats.sit(session(n), &peer, &at(0, 0), sends, now).expect("one node");
+    }
+    let shifts = shift::make_room(&seats, &at(0, 0), estimate::peer(), &mesh.field, |_| true, now, &mut rng);
+    assert_eq!(shifts.iter().map(|shift| shift.session).collect::<Vec<_>>(), [session(3)]);
+    assert!(
+        shift::make_room(&seats, &at(0, 0), estimate::peer(), &mesh.field, |_| false, now, &mut rng)
+            .is_empty()
+    );
+    let peer = "late".parse().expect("a name");
+    seats.sit(session(9), &peer, &at(1, 1), estimate::peer(), now).expect("two nodes");
+    let shifts = shift::bring_together(&seats, &mesh.field, |_| true, now);
+    assert_eq!(shifts.len(), 1);
+    assert_eq!((&shifts[0].from, &shifts[0].to), (&at(1, 1), &at(0, 0)));
+    let far = propose(&wish(0, true), seats.layout(), &seats.layout().costs(), &at(1, 0)).expect("two nodes");
+    assert!(far.demands.len() == 3, "all three workers have work: {far:?}");
+}

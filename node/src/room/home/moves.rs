@@ -1,0 +1,181 @@
+//! Peers that go from one host to another, make-before-break: the home plans it and asks, the client connects to the other
+//! host too, and when its first connection ends the second has its place.
+
+use super::{HomeRoom, Told};
+use crate::placement::estimate;
+use crate::placement::field::Field;
+use crate::placement::shift::{self, Shift};
+use rand::Rng;
+use skein_proto::capacity::{Cost, Sends};
+use skein_proto::ids::{PeerId, SessionId, WorkerAddress};
+use skein_proto::rpc::HomeMessage;
+use std::time::{Duration, Instant};
+
+/// How long a client may take to connect to its new host.
+pub const MOVE_LIFE: Duration = Duration::from_secs(10);
+/// A peer that moved is left alone for so long, unless it stands in another's way.
+pub const SETTLED_FOR: Duration = Duration::from_secs(300);
+/// A worker that is fuller than this is left, where others are less full.
+const CROWDED: f64 = 0.9;
+/// How likely a room is to move somebody off a worker that carries too much, each time that it looks.
+const RELIEF: f64 = 0.25;
+/// WebSocket close code 1012: the service restarts, so the client dials again (IANA's registry).
+const CLOSE_RESTART: u16 = 1012;
+
+/// A peer that is to move.
+#[derive(Debug)]
+pub struct Plan {
+    session: SessionId,
+    to: WorkerAddress,
+    token: Option<String>,
+    until: Instant,
+}
+
+impl HomeRoom {
+    /// Whether a connection may be moved for no need of its room.
+    pub fn may_move(&self, session: &SessionId, now: Instant) -> bool {
+        let rested = |at: &Instant| now.saturating_duration_since(*at) > SETTLED_FOR;
+        self.can_move(session)
+            && self.seats.get(session).is_some_and(|seat| self.moved.get(&seat.peer).is_none_or(rested))
+    }
+
+    /// Whether a connection's client knows how to move without a gap.
+    fn is_skein(&self, session: &SessionId) -> bool {
+        let peer = self.seats.get(session).and_then(|seat| self.roster.peers.get(&seat.peer));
+        peer.is_some_and(|entry| entry.skein)
+    }
+
+    /// Whether a connection may be moved when somebody would be refused otherwise.
+    pub fn can_move(&self, session: &SessionId) -> bool {
+        let Some(seat) = self.seats.get(session) else { return false };
+        let is_in = self.roster.peers.get(&seat.peer).is_some_and(|e| e.session == *session && e.joined);
+        is_in && !self.plans.contains_key(&seat.peer) && !self.arriving.contains_key(&seat.peer)
+    }
+
+    /// Whether peers are on the way to another host.
+    pub fn is_moving(&self) -> bool {
+        !self.plans.is_empty() || !self.arriving.is_empty()
+    }
+
+    /// Who has to move, but not `but`, so that a newcomer who sends `sends` finds its place although `blocked` is full.
+    pub fn make_room<R: Rng>(
+        &self,
+        blocked: &WorkerAddress,
+        sends: Sends,
+        but: Option<SessionId>,
+        field: &Field,
+        now: Instant,
+        rng: &mut R,
+    ) -> Vec<Shift> {
+        let may_go = |id: &SessionId| Some(*id) != but && self.can_move(id);
+        shift::make_room(&self.seats, blocked, sends, field, may_go, now, rng)
+    }
+
+    /// Who had better move: off a worker that carries more than it should, or else to bring the room together on fewer
+    /// workers, where `together` says so. At most `most`.
+    pub fn better<R: Rng>(
+        &mut self,
+        field: &Field,
+        together: bool,
+        most: usize,
+        now: Instant,
+        rng: &mut R,
+    ) -> Vec<Shift> {
+        let grew = std::mem::take(&mut self.grew);
+        if self.is_moving() || !self.pending.is_empty() {
+            return Vec::new();
+        }
+        let mut shifts = Vec::new();
+        // A room leaves before the worker is so full that it cannot any more: the larger it is, the earlier.
+        let needs = |at: &WorkerAddress| 2 * self.layout().to_go_on(at, estimate::peer());
+        let crowded = |at: &WorkerAddress| {
+            field.is_over(at)
+                || field.left_for_newcomers(at, now).is_some_and(|left| left.packets == 0)
+                || field.fullness_with(at, 0, now).is_some_and(|full| full > CROWDED)
+                || field.left(at, now).is_some_and(|left| left.packets < needs(at))
+        };
+        if let Some((at, _)) = self.layout().workers().find(|(at, _)| crowded(at)) {
+            // All rooms that are there see it at once; one in a few of them moving is enough. One that grows goes first.
+            if grew || rng.random_bool(RELIEF) {
+                // Who would have to dial again is left alone, unless more is carried there than can be.
+                let goes =
+                    |id: &SessionId| self.may_move(id, now) && (field.is_over(at) || self.is_skein(id));
+                shifts = shift::relieve(&self.seats, at, field, goes, now, rng);
+            }
+        } else if together {
+            shifts = shift::bring_together(
+                &self.seats,
+                field,
+                |id| self.may_move(id, now) && self.is_skein(id),
+                now,
+            );
+        }
+        shifts.truncate(most);
+        shifts
+    }
+
+    /// Whether somebody came since it was looked at last for whether it lies well.
+    pub fn grew(&self) -> bool {
+        self.grew
+    }
+
+    /// What has to be reserved while a peer is in both places.
+    pub fn move_demands(&self, shift: &Shift) -> Option<Vec<(WorkerAddress, Cost)>> {
+        shift::demands(&self.seats, shift)
+    }
+
+    /// The shift that takes a peer to a worker; none when it is there, or cannot move now.
+    pub fn shift_to(&self, peer: &PeerId, to: &WorkerAddress) -> Option<Shift> {
+        let entry = self.roster.peers.get(peer)?;
+        let shift = Shift { session: entry.session, from: entry.host.clone(), to: to.clone() };
+        (shift.from != shift.to && self.can_move(&shift.session)).then_some(shift)
+    }
+
+    /// Where a peer is.
+    pub fn host_of(&self, peer: &PeerId) -> Option<&WorkerAddress> {
+        self.roster.peers.get(peer).map(|entry| &entry.host)
+    }
+
+    /// Asks a peer to move. `token` is what its new connection shows. A client that does not know moves is told to dial
+    /// again, and then goes there.
+    pub fn ask_to_move(&mut self, shift: &Shift, token: String, reason: &str, now: Instant) -> Told {
+        let Some(seat) = self.seats.get(&shift.session) else { return Vec::new() };
+        let peer = seat.peer.clone();
+        let Some(entry) = self.roster.peers.get(&peer).filter(|entry| entry.session == shift.session) else {
+            return Vec::new();
+        };
+        let (session, reason) = (shift.session, reason.to_owned());
+        let message = if entry.skein {
+            let seconds = u32::try_from(MOVE_LIFE.as_secs()).unwrap_or(u32::MAX);
+            HomeMessage::Move { session, token: token.clone(), host: shift.to.node.clone(), seconds, reason }
+        } else {
+            HomeMessage::CloseSession { session, code: CLOSE_RESTART, reason }
+        };
+        let token = entry.skein.then_some(token);
+        let told = vec![(entry.host.node.clone(), message)];
+        self.moved.insert(peer.clone(), now);
+        self.plans.insert(peer, Plan { session, to: shift.to.clone(), token, until: now + MOVE_LIFE });
+        told
+    }
+
+    /// Where a peer that comes with the token of a move goes, and from which of its connections.
+    pub fn moving_to(&self, peer: &PeerId, token: &str) -> Option<(WorkerAddress, SessionId)> {
+        let plan = self.plans.get(peer)?;
+        (plan.token.as_deref() == Some(token)).then(|| (plan.to.clone(), plan.session))
+    }
+
+    /// Where a peer that was told to dial again had better go.
+    pub(super) fn sent_to(&self, peer: &PeerId) -> Option<&WorkerAddress> {
+        self.plans.get(peer).filter(|plan| plan.token.is_none()).map(|plan| &plan.to)
+    }
+
+    pub(super) fn move_refused(&mut self, session: SessionId) {
+        self.plans.retain(|_, plan| plan.session != session);
+    }
+
+    pub(super) fn tick_moves(&mut self, now: Instant) {
+        let arriving = &self.arriving;
+        self.plans.retain(|peer, plan| plan.until > now || arriving.contains_key(peer));
+        self.moved.retain(|_, at| now.saturating_duration_since(*at) <= SETTLED_FOR);
+    }
+}

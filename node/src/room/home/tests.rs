@@ -1,0 +1,139 @@
+//! What a home does with what it hears.
+
+use super::super::roster::tests::{host, peer, producer, session};
+use super::*;
+use skein_proto::room::{RoomMode, RoomWish};
+use skein_proto::rpc::{Refusal, Speaker};
+
+fn node(name: &str) -> NodeId {
+    name.parse().expect("a name")
+}
+
+fn name(name: &str) -> PeerId {
+    name.parse().expect("a name")
+}
+
+fn room(size: u32, settling: bool) -> (HomeRoom, Instant) {
+    let now = Instant::now();
+    let options = RoomOptions { mode: RoomMode::Conference, size, guaranteed: false, last_n: 0 };
+    let mut room = HomeRoom::new("r".parse().expect("a name"), options, 8, settling, now);
+    room.agree(&RoomWish::default(), &options, 1000).expect("good options");
+    (room, now)
+}
+
+fn change(change: RosterChange) -> HostMessage {
+    HostMessage::Change(change)
+}
+
+#[test]
+fn what_one_host_says_the_others_hear() {
+    let (mut room, now) = room(9, false);
+    room.attach(&node("n1"));
+    room.attach(&node("n2"));
+    let told = room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", false))), now);
+    assert!(told.is_empty(), "who has not joined is nobody's business: {told:?}");
+    let told = room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))), now);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0, node("n2"));
+    let told = room.hear(&node("n1"), change(RosterChange::Producer(producer("a", "p", "n1"))), now);
+    assert_eq!(told.len(), 1);
+    let told = room.detach(&node("n1"));
+    assert_eq!(told.len(), 2, "the producer and the peer: {told:?}");
+}
+
+#[test]
+fn the_newest_session_wins_whichever_is_heard_first() {
+    for order in [[1, 2], [2, 1]] {
+        let (mut room, now) = room(9, false);
+        room.attach(&node("n1"));
+        room.attach(&node("n2"));
+        let mut closed = Vec::new();
+        for age in order {
+            let at = format!("n{age}");
+            let told = room.hear(&node(&at), change(RosterChange::Peer(peer("p", age, &at, true))), now);
+            closed.extend(told.into_iter().filter_map(|(_, message)| match message {
+                HomeMessage::CloseSession { session, .. } => Some(session),
+                _ => None,
+            }));
+        }
+        assert_eq!(closed, [session(1)]);
+        assert_eq!(room.roster.session(&name("p")), Some(session(2)));
+    }
+}
+
+#[test]
+fn a_host_speaks_only_for_its_own_peers() {
+    let (mut room, now) = room(9, false);
+    room.attach(&node("n1"));
+    room.attach(&node("n2"));
+    room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))), now);
+    let told = room.hear(&node("n2"), change(RosterChange::Producer(producer("x", "p", "n2"))), now);
+    assert!(told.is_empty());
+    assert_eq!(room.roster.producers.len(), 0);
+}
+
+#[test]
+fn size_counts_those_on_the_way_until_they_fail_to_show_up() {
+    let (mut room, now) = room(1, false);
+    assert!(room.expect(&name("p"), session(1), now).is_ok());
+    assert_eq!(room.expect(&name("q"), session(2), now), Err(Refusal::RoomFull));
+    assert!(room.expect(&name("p"), session(3), now).is_ok(), "the same peer again takes its own place");
+    room.tick(now + PENDING_LIFE);
+    assert!(room.expect(&name("q"), session(4), now).is_ok());
+}
+
+#[test]
+fn a_home_that_took_over_says_when_it_knows_everyone() {
+    let (mut room, now) = room(9, true);
+    let told = room.attach(&node("n1"));
+    assert!(matches!(told[0].1, HomeMessage::Roster { settling: true, .. }));
+    let relays = told.iter().find(|(_, message)| matches!(message, HomeMessage::Relays(_)));
+    assert_eq!(
+        relays,
+        Some(&(node("n1"), HomeMessage::Relays(Vec::new()))),
+        "its relay may have been the home that died"
+    );
+    assert!(room.tick(now).is_empty());
+    let told = room.tick(now + SETTLING);
+    assert!(matches!(told[0].1, HomeMessage::Roster { settling: false, .. }));
+}
+
+#[test]
+fn the_loudest_of_all_hosts_speaks() {
+    let (mut room, now) = room(9, false);
+    room.attach(&node("n1"));
+    room.attach(&node("n2"));
+    let speak = |peer: &str, volume| HostMessage::Speakers(vec![Speaker { peer: name(peer), volume }]);
+    assert_eq!(room.hear(&node("n1"), speak("p", -40), now).len(), 2);
+    room.hear(&node("n2"), speak("q", -20), now);
+    assert_eq!(room.detail(&node("n1")).speaker, Some(name("q")));
+    let told = room.hear(&node("n2"), HostMessage::Speakers(Vec::new()), now);
+    assert_eq!(told.len(), 2);
+    assert_eq!(room.detail(&node("n1")).speaker, Some(name("p")));
+    room.hear(&node("n1"), HostMessage::Speakers(Vec::new()), now);
+    assert_eq!(room.detail(&node("n1")).speaker, None);
+}
+
+#[test]
+fn moderators_reach_everyone() {
+    let (mut room, now) = room(9, false);
+    room.attach(&node("n1"));
+    room.attach(&node("n2"));
+    room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))), now);
+    room.hear(&node("n2"), change(RosterChange::Peer(peer("q", 1, "n2", true))), now);
+    let told = room.hear(&node("n1"), HostMessage::Kick(name("q")), now);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0, node("n2"));
+    assert_eq!(room.hear(&node("n1"), HostMessage::CloseRoom, now).len(), 2);
+}
+
+#[test]
+fn pipes_are_what_hosts_announce() {
+    let (mut room, now) = room(9, false);
+    room.attach(&node("n2"));
+    let pipe = PipeEntry { producer: producer("a", "p", "n1").id, from: host("n1"), to: host("n2") };
+    room.hear(&node("n2"), HostMessage::PipeUp(pipe.clone()), now);
+    assert_eq!(room.summary(&node("n1")).pipes, 1);
+    room.hear(&node("n2"), HostMessage::PipeDown(pipe), now);
+    assert_eq!(room.summary(&node("n1")).pipes, 0);
+}

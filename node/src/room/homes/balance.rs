@@ -1,0 +1,235 @@
+//! What the home does of its own: it moves peers to make room, to bring rooms together and off workers that carry too
+//! much, and keeps up what rooms are guaranteed.
+
+use super::Homes;
+use super::reserve::Kept;
+use crate::placement::shift::Shift;
+use skein_proto::capacity::{Cost, Sends};
+use skein_proto::ids::{NodeId, PeerId, RoomId, SessionId, WorkerAddress};
+use skein_proto::rpc::{MovePeer, Outlook, Refusal, Reply};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a room is looked at for whether it could lie better.
+const BALANCE: Duration = Duration::from_secs(2);
+/// How often a guarantee is renewed.
+const RENEW: Duration = Duration::from_secs(5);
+/// How long peers may take to leave, where a newcomer waits for their place.
+const LEAVE: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What is kept for a room at any time, and for its peers that are about to move.
+#[derive(Debug, Default)]
+pub(super) struct Promise {
+    demands: Vec<(WorkerAddress, Cost)>,
+    renewed: Option<Instant>,
+    moves: HashMap<SessionId, Kept>,
+}
+
+impl Promise {
+    /// The workers on which something is kept for the room.
+    pub(super) fn places(&self) -> impl Iterator<Item = WorkerAddress> + '_ {
+        self.demands.iter().map(|(at, _)| at.clone())
+    }
+
+    /// Takes what is kept for a peer's move.
+    pub(super) fn claim(&mut self, session: SessionId) -> Option<Kept> {
+        self.moves.remove(&session)
+    }
+
+    /// The nodes that keep something for the room.
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        let mut nodes: Vec<_> = self.demands.iter().map(|(at, _)| at.node.clone()).collect();
+        nodes.dedup();
+        nodes
+    }
+}
+
+impl Homes {
+    /// Looks after all rooms.
+    pub(super) fn balance(self: &Arc<Self>, now: Instant) {
+        let mut rooms = self.rooms.lock();
+        for (id, home) in rooms.iter_mut() {
+            if home.guaranteed.renewed.is_some_and(|at| now.duration_since(at) >= RENEW) {
+                home.guaranteed.renewed = Some(now);
+                let (homes, id, demands) = (Arc::clone(self), id.clone(), home.guaranteed.demands.clone());
+                self.tasks.spawn(async move {
+                    if !homes.guarantee(&id, &demands).await {
+                        tracing::warn!(room = %id, "what the room was guaranteed is not to be had any more");
+                        homes.forget_promise(&id);
+                    }
+                });
+            }
+            if now.duration_since(home.balanced) < BALANCE && !home.room.grew() {
+                continue;
+            }
+            home.balanced = now;
+            let most = self.settings.placement.moves_at_once as usize;
+            let together = !self.entry_first();
+            let shifts = home.room.better(&self.field.lock().field, together, most, now, &mut rand::rng());
+            if !shifts.is_empty() {
+                let (homes, id) = (Arc::clone(self), id.clone());
+                self.tasks.spawn(async move {
+                    homes.begin_moves(&id, &shifts, "the room is better elsewhere").await;
+                });
+            }
+        }
+    }
+
+    fn forget_promise(&self, room: &RoomId) {
+        if let Some(home) = self.rooms.lock().get_mut(room) {
+            home.guaranteed.demands.clear();
+            home.guaranteed.renewed = None;
+        }
+    }
+
+    /// Makes sure that the full size of a room is kept for it. Says whether it is.
+    pub(super) async fn promise(&self, room: &RoomId, entry: &NodeId) -> bool {
+        let demands = {
+            let rooms = self.rooms.lock();
+            let Some(home) = rooms.get(room) else { return false };
+            if home.guaranteed.renewed.is_some() {
+                return true;
+            }
+            let field = self.field.lock();
+            let field = &field.field;
+            let now = Instant::now();
+            let mut places = Vec::new();
+            for region in field.regions(field.region(entry)) {
+                let all = field.freest(region, usize::MAX, now);
+                places.extend(all.into_iter().filter_map(|at| Some((at.clone(), field.left(&at, now)?))));
+            }
+            // The fullest that the room fits on whole, or else as few as it fits on.
+            let whole =
+                places.iter().rev().find_map(|place| home.room.full_size(std::slice::from_ref(place)));
+            whole.or_else(|| home.room.full_size(&places))
+        };
+        let Some(demands) = demands else { return false };
+        self.keep_promise(room, demands).await
+    }
+
+    async fn keep_promise(&self, room: &RoomId, demands: Vec<(WorkerAddress, Cost)>) -> bool {
+        if !self.guarantee(room, &demands).await {
+            return false;
+        }
+        if let Some(home) = self.rooms.lock().get_mut(room) {
+            home.guaranteed.demands = demands;
+            home.guaranteed.renewed = Some(Instant::now());
+        }
+        true
+    }
+
+    /// Moves peers of the room off a worker, or whoever is in the way of a newcomer, and waits until they have left. Says
+    /// whether somebody did.
+    pub(super) async fn make_room(
+        &self,
+        room: &RoomId,
+        blocked: &WorkerAddress,
+        sends: Sends,
+        but: Option<SessionId>,
+    ) -> bool {
+        let shifts = {
+            let rooms = self.rooms.lock();
+            let Some(home) = rooms.get(room) else { return false };
+            let field = self.field.lock();
+            home.room.make_room(blocked, sends, but, &field.field, Instant::now(), &mut rand::rng())
+        };
+        let asked = self.begin_moves(room, &shifts, "another peer needs the place").await;
+        if asked == 0 {
+            return false;
+        }
+        let until = Instant::now() + LEAVE;
+        loop {
+            let left = {
+                let rooms = self.rooms.lock();
+                let Some(home) = rooms.get(room) else { return false };
+                shifts.iter().filter(|shift| home.room.seats().get(&shift.session).is_some()).count()
+            };
+            if left == 0 || Instant::now() >= until {
+                return left < shifts.len();
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Has places kept for peers that are to move, and asks those to move that have one. Answers how many.
+    pub(super) async fn begin_moves(&self, room: &RoomId, shifts: &[Shift], reason: &str) -> usize {
+        let mut asked = 0;
+        for shift in shifts {
+            let demands = {
+                let rooms = self.rooms.lock();
+                rooms.get(room).and_then(|home| home.room.move_demands(shift))
+            };
+            let Some(demands) = demands else { continue };
+            // Under a name of its own: it is given up when the peer comes, and its place is reserved for good.
+            let nobody = SessionId { admitted_ms: 0, nonce: rand::random() };
+            let place = Some((shift.to.clone(), Outlook::default()));
+            let Ok(kept) = self.reserve(room, nobody, &demands, place, true).await else { continue };
+            let token = format!("{:032x}", rand::random::<u128>());
+            let mut rooms = self.rooms.lock();
+            let Some(home) = rooms.get_mut(room) else { continue };
+            let told = home.room.ask_to_move(shift, token, reason, Instant::now());
+            if told.is_empty() {
+                drop(rooms);
+                self.release(kept);
+                continue;
+            }
+            asked += 1;
+            tracing::debug!(%room, session = %shift.session, to = %shift.to, reason, "a peer is to move");
+            home.guaranteed.moves.insert(shift.session, kept);
+            home.deliver(told);
+        }
+        asked
+    }
+
+    /// An operator moves a peer.
+    pub async fn move_peer(&self, wish: MovePeer) -> Reply {
+        let MovePeer { room, peer, node } = wish;
+        if let Some(home) = self.elsewhere(&room) {
+            return Reply::NotHome(home);
+        }
+        let shift = match self.shift_for(&room, &peer, node.as_ref()) {
+            Ok(shift) => shift,
+            Err(refusal) => return Reply::Refused(refusal),
+        };
+        let to = shift.to.clone();
+        if self.begin_moves(&room, &[shift], "an operator moves it").await > 0 {
+            return Reply::Done;
+        }
+        Reply::Refused(Refusal::NotAllowed(format!("{to} has no room for it")))
+    }
+
+    fn shift_for(&self, room: &RoomId, peer: &PeerId, node: Option<&NodeId>) -> Result<Shift, Refusal> {
+        let refuse = |why: String| Err(Refusal::NotAllowed(why));
+        let rooms = self.rooms.lock();
+        let Some(home) = rooms.get(room) else { return refuse(format!("room {room}: there is none")) };
+        let Some(at) = home.room.host_of(peer) else {
+            return refuse(format!("peer {peer}: is not in the room"));
+        };
+        let (field, now) = (self.field.lock(), Instant::now());
+        let field = &field.field;
+        if let Some(node) = node
+            && !field.takes(node, now)
+        {
+            return refuse(format!("node {node}: takes no peers"));
+        }
+        let places: Vec<_> = match node {
+            Some(node) => field.workers(node).collect(),
+            None => {
+                field.regions(None).iter().flat_map(|region| field.freest(region, usize::MAX, now)).collect()
+            }
+        };
+        let free = |at: &WorkerAddress| field.left(at, now).unwrap_or_default().packets;
+        let elsewhere =
+            places.into_iter().filter(|to| if node.is_some() { to != at } else { to.node != at.node });
+        let Some(to) = elsewhere.max_by_key(free) else {
+            return refuse("there is no other worker".to_owned());
+        };
+        match home.room.shift_to(peer, &to) {
+            Some(shift) => Ok(shift),
+            None => refuse(format!("peer {peer}: is on its way already")),
+        }
+    }
+}

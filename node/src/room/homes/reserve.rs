@@ -1,0 +1,125 @@
+//! Asking hosts to keep room: all that a change needs, or nothing.
+
+use super::Homes;
+use futures::future::join_all;
+use skein_proto::capacity::Cost;
+use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
+use skein_proto::rpc::{Call, Guarantee, Outlook, Reply, Reserve, Ticket};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a host may take to say whether it keeps room.
+const RESERVE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What is needed of each node's workers.
+type ByNode = BTreeMap<NodeId, Vec<(u16, Cost)>>;
+
+fn by_node(demands: &[(WorkerAddress, Cost)]) -> ByNode {
+    let mut nodes = ByNode::new();
+    for (at, cost) in demands {
+        nodes.entry(at.node.clone()).or_default().push((at.worker, *cost));
+    }
+    nodes
+}
+
+/// What is kept, and where, so that it can be given up.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    ticket: Ticket,
+    nodes: Vec<NodeId>,
+}
+
+impl Homes {
+    /// Has all of `demands` kept for a session.
+    ///
+    /// # Errors
+    /// Names a worker that has no room or does not answer; then nothing is kept anywhere.
+    pub(super) async fn reserve(
+        &self,
+        room: &RoomId,
+        session: SessionId,
+        demands: &[(WorkerAddress, Cost)],
+        place: Option<(WorkerAddress, Outlook)>,
+        moves: bool,
+    ) -> Result<Kept, WorkerAddress> {
+        let ticket = Ticket(rand::random());
+        let nodes = by_node(demands);
+        let asks = nodes.iter().map(|(node, demands)| {
+            let at = place.as_ref().filter(|(at, _)| at.node == *node).map(|(at, o)| (at.worker, *o));
+            let reserve =
+                Reserve { ticket, session, room: room.clone(), demands: demands.clone(), at, moves };
+            let first = demands.first().map_or(0, |(worker, _)| *worker);
+            async move {
+                let reply = self.mesh.call(node, Call::Reserve(reserve), RESERVE_DEADLINE).await;
+                (node, first, reply)
+            }
+        });
+        let (mut granted, mut refused) = (Vec::new(), None);
+        for (node, first, reply) in join_all(asks).await {
+            let address = |worker| WorkerAddress { node: node.clone(), worker };
+            match reply {
+                Ok(Reply::Reserved { left }) => {
+                    granted.push(node.clone());
+                    let mut field = self.field.lock();
+                    for (worker, left) in left {
+                        field.field.correct(&address(worker), left);
+                    }
+                }
+                Ok(Reply::Full { worker, left }) => {
+                    self.field.lock().field.correct(&address(worker), left);
+                    refused = Some(address(worker));
+                }
+                Ok(other) => {
+                    tracing::debug!(%node, ?other, "no answer to a reservation");
+                    refused = Some(address(first));
+                }
+                Err(error) => {
+                    tracing::debug!(%node, %error, "reservation failed");
+                    refused = Some(address(first));
+                }
+            }
+        }
+        let kept = Kept { ticket, nodes: granted };
+        match refused {
+            None => Ok(kept),
+            Some(by) => {
+                self.release(kept);
+                Err(by)
+            }
+        }
+    }
+
+    /// Gives up what is kept. Not waited for: what is not heard of expires.
+    pub(super) fn release(&self, kept: Kept) {
+        for node in kept.nodes {
+            let mesh = self.mesh.clone();
+            self.tasks.spawn(async move {
+                let _ = mesh.call(&node, Call::Release(kept.ticket), RESERVE_DEADLINE).await;
+            });
+        }
+    }
+
+    /// Has all of `demands` kept for a room at any time, or renews that. Says whether all do.
+    pub(super) async fn guarantee(&self, room: &RoomId, demands: &[(WorkerAddress, Cost)]) -> bool {
+        let nodes = by_node(demands);
+        let asks = nodes.iter().map(|(node, demands)| {
+            let guarantee = Guarantee { room: room.clone(), demands: demands.clone() };
+            self.mesh.call(node, Call::Guarantee(guarantee), RESERVE_DEADLINE)
+        });
+        let all = join_all(asks).await.into_iter().all(|reply| matches!(reply, Ok(Reply::Done)));
+        if !all {
+            self.unguarantee(room, nodes.into_keys().collect());
+        }
+        all
+    }
+
+    /// Gives up what nodes keep for a room. Not waited for: what is not renewed expires.
+    pub(super) fn unguarantee(&self, room: &RoomId, nodes: Vec<NodeId>) {
+        for node in nodes {
+            let (mesh, room) = (self.mesh.clone(), room.clone());
+            self.tasks.spawn(async move {
+                let _ = mesh.call(&node, Call::Unguarantee(room), RESERVE_DEADLINE).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What the peer sends: nothing is taken from a client that its host, and those of all who receive it, have no room for.
+
+use super::request::{Answer, Failure, MAX_PRODUCERS, answer, app_data, done};
+use super::{Sending, Session};
+use crate::media::WebRtcTransport;
+use crate::room::HostRoom;
+use skein_proto::capacity::{Cost, Sends};
+use skein_proto::ids::{ProducerId, SessionId};
+use skein_proto::rpc::{Call, ProducerEntry, Publish, Reply, RosterChange};
+use skein_proto::signaling::{self, MediaKind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long what was kept for the peer when it came must still be kept for a producer to be taken without asking.
+const MARGIN: Duration = Duration::from_millis(500);
+/// How long the home may take: it may have to move others out of the way.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(12);
+/// How often the home is looked for, and how long to wait in between.
+const TRIES: u32 = 5;
+const RETRY: Duration = Duration::from_millis(300);
+/// How often others are told what a producer costs, at most.
+const TELL_COSTS: Duration = Duration::from_secs(5);
+
+impl Session {
+    pub(super) fn publishes(&self) -> Result<(), Failure> {
+        if !self.open.role.may_publish() {
+            return Err(Failure::forbidden("the peer's role may not publish"));
+        }
+        if self.producers.len() + self.data_producers.len() >= MAX_PRODUCERS {
+            return Err(Failure::state(&format!("a peer may have {MAX_PRODUCERS} producers at most")));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn produce(&mut self, body: signaling::Produce) -> Answer {
+        self.publishes()?;
+        let app_data = app_data(&body.app_data)?;
+        self.transport(&body.transport_id)?;
+        let sends = WebRtcTransport::expect(body.kind, &body.rtp_parameters)?;
+        if !self.is_kept(body.kind) {
+            let (room, session) = (Arc::clone(&self.room), self.open.session);
+            ask_home(&room, session, sends).await?;
+        }
+        let transport = &self.transport(&body.transport_id)?.transport;
+        let producer = transport.produce(body.kind, body.rtp_parameters).await?;
+        let id = producer.id();
+        if producer.kind() == MediaKind::Audio
+            && let Err(error) = self.room.observe(self.own.worker, &id).await
+        {
+            tracing::warn!(session = %self.open.session, producer = %id, %error, "cannot hear who speaks");
+        }
+        let entry = ProducerEntry {
+            id: id.clone(),
+            peer: self.open.peer.clone(),
+            session: self.open.session,
+            host: self.own.clone(),
+            kind: body.kind,
+            sends,
+            paused: false,
+            app_data,
+        };
+        self.producers.insert(id.clone(), Sending { producer, entry: entry.clone(), told: Instant::now() });
+        self.room.change(RosterChange::Producer(entry));
+        answer(signaling::Produced { id })
+    }
+
+    pub(super) async fn pause_producer(&mut self, id: &ProducerId, paused: bool) -> Answer {
+        let sending = self.producer(id)?;
+        if paused {
+            sending.producer.pause().await?;
+        } else {
+            sending.producer.resume().await?;
+        }
+        sending.entry.paused = paused;
+        let entry = sending.entry.clone();
+        self.room.change(RosterChange::Producer(entry));
+        done()
+    }
+
+    /// Whether room for what the peer wants to send is kept since it came: for a microphone and a camera.
+    fn is_kept(&self, kind: MediaKind) -> bool {
+        let is_first = !self.producers.values().any(|sending| sending.producer.kind() == kind);
+        let accounts = self.room.context().workers.accounts();
+        is_first && accounts.keeps(self.open.session, Instant::now(), MARGIN)
+    }
+
+    /// Tells the others, and so the home, what producers cost by now, where that is not what was said before.
+    pub(super) fn tell_costs(&mut self, now: Instant) {
+        for sending in self.producers.values_mut() {
+            let sends = sending.producer.sends();
+            let told = sending.entry.sends;
+            let differs = |now: Cost, then: Cost| now.packets.abs_diff(then.packets) * 4 > then.packets;
+            let news = differs(sends.all, told.all) || differs(sends.one, told.one);
+            if news && now.duration_since(sending.told) >= TELL_COSTS {
+                sending.told = now;
+                sending.entry.sends = sends;
+                self.room.change(RosterChange::Producer(sending.entry.clone()));
+            }
+        }
+    }
+}
+
+/// Asks the home to see to it that there is room, everywhere, for what a peer wants to send.
+async fn ask_home(room: &HostRoom, session: SessionId, sends: Sends) -> Result<(), Failure> {
+    let (mesh, room) = (room.mesh(), &room.id);
+    let mut problem = String::new();
+    let mut named = None;
+    for _ in 0..TRIES {
+        let home = named.take().unwrap_or_else(|| mesh.view().borrow().home(room).clone());
+        let publish = Publish { room: room.clone(), session, sends };
+        match mesh.call(&home, Call::Publish(publish), PUBLISH_DEADLINE).await {
+            Ok(Reply::Granted) => return Ok(()),
+            Ok(Reply::Refused(refusal)) => return Err(Failure::full(&refusal.to_string())),
+            Ok(Reply::NotHome(other)) => {
+                named = Some(other);
+                continue;
+            }
+            Ok(Reply::Failed(why)) => problem = why,
+            Ok(other) => problem = format!("{home} answered {other:?}"),
+            Err(error) => problem = error.to_string(),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    Err(Failure::full(&format!("the room's home does not answer: {problem}")))
+}

@@ -1,0 +1,103 @@
+//! Who may send, and whose media is forwarded to the peer.
+
+use super::request::{Answer, Failure, done};
+use super::{End, Receiving, Session};
+use skein_proto::ids::{ConsumerId, PeerId};
+use skein_proto::rpc::{HostMessage, RosterChange};
+use skein_proto::signaling::{MediaKind, Notification, Role};
+
+/// How many peers a client may pin.
+const MAX_PINS: usize = 32;
+
+impl Session {
+    /// A moderator lets another send, or only listen.
+    pub(super) fn set_role(&mut self, peer: PeerId, role: Role) -> Answer {
+        self.moderates()?;
+        match self.room.role(&peer) {
+            None => return Err(Failure::missing("peerId", &peer)),
+            Some(now) if now == role => {
+                return Err(Failure::state(&format!("peerId: {peer} has the role {role} already")));
+            }
+            Some(Role::Moderate) => {
+                return Err(Failure::forbidden("peerId: a moderator is neither promoted nor demoted"));
+            }
+            Some(_) => {}
+        }
+        self.room.tell_home(HostMessage::SetRole(peer, role));
+        done()
+    }
+
+    /// Somebody may do something else; the peer itself, if it may only listen now, sends nothing any more.
+    pub(super) async fn role_changed(&mut self, peer: PeerId, role: Role) -> Result<(), End> {
+        if peer == self.open.peer {
+            self.open.role = role;
+            if !role.may_publish() {
+                for id in self.producers.keys() {
+                    self.room.change(RosterChange::ProducerGone(id.clone()));
+                }
+                for id in self.data_producers.keys() {
+                    self.room.change(RosterChange::DataProducerGone(id.clone()));
+                }
+                self.producers.clear();
+                self.data_producers.clear();
+            }
+        }
+        if !self.open.skein {
+            return Ok(());
+        }
+        self.notify(Notification::RoleChanged { peer_id: peer, role }).await
+    }
+
+    /// The client wants the video of these peers, whoever speaks.
+    pub(super) async fn pin(&mut self, peers: Vec<PeerId>) -> Answer {
+        if peers.len() > MAX_PINS {
+            return Err(Failure::bad(format!("peerIds: are {}, and {MAX_PINS} may be pinned", peers.len())));
+        }
+        if let Some(missing) = peers.iter().find(|peer| !self.room.has_peer(peer)) {
+            return Err(Failure::missing("peerIds", missing));
+        }
+        self.pins = peers.into_iter().collect();
+        match self.refresh_forwarded().await {
+            Ok(()) => done(),
+            Err(_) => Err(Failure::state("pin: the session ends")),
+        }
+    }
+
+    /// Whether the room forwards a peer's media of a kind to this peer.
+    pub(super) fn is_forwarded(&self, kind: MediaKind, peer: &PeerId) -> bool {
+        let Some(forward) = self.room.forward() else { return true };
+        match kind {
+            MediaKind::Video => forward.video.contains(peer) || self.pins.contains(peer),
+            MediaKind::Audio => forward.audio.contains(peer),
+        }
+    }
+
+    /// The consumers that are forwarded now and were not, or the other way round.
+    fn forward_changes(&self) -> Vec<(ConsumerId, bool)> {
+        let now = |receiving: &Receiving| self.is_forwarded(receiving.kind, &receiving.peer);
+        let changed = self.consumers.iter().filter(|(_, receiving)| now(receiving) != receiving.forwarded);
+        changed.map(|(id, receiving)| (id.clone(), now(receiving))).collect()
+    }
+
+    /// Pauses and resumes consumers by whose media is forwarded now, and tells the client.
+    pub(super) async fn refresh_forwarded(&mut self) -> Result<(), End> {
+        for (consumer_id, now) in self.forward_changes() {
+            let Some(receiving) = self.consumers.get_mut(&consumer_id) else { continue };
+            receiving.forwarded = now;
+            if !receiving.accepted || receiving.paused_by_client {
+                continue;
+            }
+            let done = if now { receiving.consumer.resume().await } else { receiving.consumer.pause().await };
+            if let Err(error) = done {
+                tracing::debug!(session = %self.open.session, consumer = %consumer_id, %error, "cannot pause or resume");
+            }
+            self.notify(if now {
+                Notification::ConsumerResumed { consumer_id }
+            } else {
+                Notification::ConsumerPaused { consumer_id }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
