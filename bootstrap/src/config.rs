@@ -1,8 +1,10 @@
 //! A node's configuration: one TOML file, then `SKEIN_…` environment variables, then `key=value` settings, each over
 //! the one before. Every mistake names its key.
 
+mod budget;
 mod schema;
 
+pub use budget::{Budget, BudgetFrom, DEFAULT_STREAMS_PER_WORKER};
 pub use schema::*;
 
 use serde::de::IntoDeserializer;
@@ -168,6 +170,9 @@ mod tests {
         names(&["http.listen=nowhere"], "http.listen");
         names(&["placement.prefer=both"], "placement.prefer");
         names(&["media.streams_per_worker=0"], "media.streams_per_worker");
+        names(&["media.packets_per_worker=0"], "media.packets_per_worker");
+        names(&["media.packets_per_worker=-1"], "media.packets_per_worker");
+        names(&["media.egress_bits=0"], "media.egress_bits");
         names(&["mesh.name=a b"], "mesh.name");
         names(&["mesh.seeds=[\"localhost\"]"], "mesh.seeds");
         names(&["nokey"], "nokey");

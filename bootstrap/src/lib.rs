@@ -1,6 +1,8 @@
-//! What a mesh is started with: identity, configuration and client tokens. The node uses it as a library; the program
-//! `skein` adds everything that a person types.
+//! What a mesh is started with: identity, configuration, client tokens, and what machines carry. The node uses it as a
+//! library; the program `skein` adds everything that a person types.
 
+pub mod calibration;
 pub mod config;
 pub mod identity;
+pub mod machine;
 pub mod token;

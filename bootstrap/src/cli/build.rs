@@ -1,4 +1,4 @@
-//! Building the web page and the node.
+//! Building the web page, the node, its calibration and the simulator.
 
 use super::checkout::Checkout;
 use super::process::{Failed, LastLine, Stream, Watch, cargo, command, output_of, run_logged};
@@ -10,6 +10,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 use xxhash_rust::xxh3::Xxh3;
+
+/// The program that is a node.
+pub const NODE: &str = "skein-node";
 
 /// Builds the web page where it is not fresh: `npm ci`, `npm run build`.
 ///
@@ -132,32 +135,66 @@ fn hash(folder: &Path, node: &str, files: impl Iterator<Item = PathBuf>) -> anyh
     Ok(format!("{:032x}", hash.digest128()))
 }
 
-/// Builds the node and answers with where it is.
+/// Builds one of the node's programs and answers with where it is.
 ///
 /// # Errors
 /// When that fails.
 pub async fn node(checkout: &Checkout, stop: &Stop) -> anyhow::Result<PathBuf> {
-    let log = checkout.make_kept()?.join("build.log");
-    File::create(&log).with_context(|| format!("cannot write the log {}", log.display()))?;
-    let words = ["build", "--release", "-p", "skein-node", "--color", "never"];
-    let command = cargo(&[&words[..], &["--message-format", "json-render-diagnostics"]].concat(), checkout);
-    let mut watch = CargoWatch::default();
-    let title = "building the node";
-    if let Err(error) = run_logged(command, &log, title, &mut watch, stop).await {
-        return Err(explain(error, &checkout.shown(&log).to_string()));
+    let program = Program { package: "skein-node", name: NODE, shown: "the node" };
+    program.build(checkout, "build.log", stop).await
+}
+
+/// Builds the program that measures what a machine carries, and answers with where it is.
+///
+/// # Errors
+/// When that fails.
+pub async fn calibrator(checkout: &Checkout, stop: &Stop) -> anyhow::Result<PathBuf> {
+    let program = Program { package: "skein-node", name: "skein-calibrate", shown: "the calibration" };
+    program.build(checkout, "calibrate-build.log", stop).await
+}
+
+/// Builds the simulator and answers with where it is.
+///
+/// # Errors
+/// When that fails.
+pub async fn simulator(checkout: &Checkout, stop: &Stop) -> anyhow::Result<PathBuf> {
+    let program = Program { package: "skein-tests", name: "simulate", shown: "the simulator" };
+    program.build(checkout, "simulator.log", stop).await
+}
+
+/// A program that cargo builds.
+struct Program {
+    package: &'static str,
+    name: &'static str,
+    /// What people call it.
+    shown: &'static str,
+}
+
+impl Program {
+    async fn build(&self, checkout: &Checkout, log: &str, stop: &Stop) -> anyhow::Result<PathBuf> {
+        let log = checkout.make_kept()?.join(log);
+        File::create(&log).with_context(|| format!("cannot write the log {}", log.display()))?;
+        let words = ["build", "--release", "-p", self.package, "--bin", self.name, "--color", "never"];
+        let command =
+            cargo(&[&words[..], &["--message-format", "json-render-diagnostics"]].concat(), checkout);
+        let mut watch = CargoWatch { program: self.name, ..CargoWatch::default() };
+        let title = format!("building {}", self.shown);
+        if let Err(error) = run_logged(command, &log, &title, &mut watch, stop).await {
+            return Err(explain(error, self.shown, &checkout.shown(&log).to_string()));
+        }
+        watch.executable.with_context(|| format!("cargo built no program {}", self.name))
     }
-    watch.executable.with_context(|| "cargo built no program skein-node".to_owned())
 }
 
 /// The reason of a failed build where it is known, and what to do.
-fn explain(error: anyhow::Error, log: &str) -> anyhow::Error {
+fn explain(error: anyhow::Error, what: &str, log: &str) -> anyhow::Error {
     let Some(failed) = error.downcast_ref::<Failed>() else { return error };
     // The scripts in bootstrap/worker end with one line that says everything.
     let worker = failed.tail.iter().find_map(|line| line.trim().strip_prefix("skein worker: ERROR: "));
     match worker {
-        Some(reason) => anyhow!("the node cannot be built: {reason}"),
+        Some(reason) => anyhow!("{what} cannot be built: {reason}"),
         None => error.context(format!(
-            "the node cannot be built; fix what is said above (all of it is in {log}) and run it again"
+            "{what} cannot be built; fix what is said above (all of it is in {log}) and run it again"
         )),
     }
 }
@@ -165,6 +202,8 @@ fn explain(error: anyhow::Error, log: &str) -> anyhow::Error {
 /// What cargo is at, out of what it prints: lines for people on stderr, and JSON on stdout.
 #[derive(Debug, Default)]
 struct CargoWatch {
+    /// The program that is wanted.
+    program: &'static str,
     done: u32,
     current: String,
     worker: bool,
@@ -180,7 +219,7 @@ impl CargoWatch {
         match message["reason"].as_str() {
             Some("compiler-artifact") => {
                 self.done += 1;
-                if message["target"]["name"] == "skein-node"
+                if message["target"]["name"] == self.program
                     && let Some(path) = message["executable"].as_str()
                 {
                     self.executable = Some(path.into());
@@ -233,9 +272,9 @@ mod tests {
 
     #[test]
     fn the_watch_follows_cargo() {
-        let mut watch = CargoWatch::default();
+        let mut watch = CargoWatch { program: "skein-node", ..CargoWatch::default() };
         assert!(watch.line(Stream::Err, "   Compiling mediasoup-sys v0.24.0"));
-        assert!(watch.line(Stream::Err, "   Compiling skein-proto v0.1.0 (/work/main/proto)"));
+        assert!(watch.line(Stream::Err, "   Compiling skein-proto v0.1.0 (/home/me/skein/proto)"));
         assert!(!watch.line(
             Stream::Out,
             r#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}"#

@@ -63,9 +63,14 @@ impl Checkout {
         given.unwrap_or_else(|| self.root.join("target"))
     }
 
-    /// The program that is a node, where cargo builds it.
-    pub fn node_program(&self) -> PathBuf {
-        self.target().join("release/skein-node")
+    /// A program, where cargo builds it.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.target().join("release").join(name)
+    }
+
+    /// What `skein calibrate` measured, for the meshes of `skein up`.
+    pub fn calibration(&self) -> PathBuf {
+        self.kept().join("calibration.toml")
     }
 
     /// A path as a person in the root would type it.

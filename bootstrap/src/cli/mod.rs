@@ -5,20 +5,24 @@
 //! | [`up`] | builds and starts a development mesh |
 //! | [`down`] | stops it |
 //! | [`suite`] | `skein test` |
+//! | [`simulate`] | `skein simulate` |
 //! | [`doctor`] | what is installed; the checks themselves are in [`tools`] |
 //! | [`status`] | what a node knows of its mesh |
 //! | [`token`] | signs a client token |
+//! | [`calibrate`] | measures what a media worker carries |
 //! | [`build`] | the web page and the node |
 //! | [`checkout`] | where things are in the repository |
 //! | [`state`] | which nodes run, across calls |
 //! | [`process`], [`progress`], [`stop`] | running other programs, and showing it |
 
 mod build;
+mod calibrate;
 mod checkout;
 mod doctor;
 mod down;
 mod process;
 mod progress;
+mod simulate;
 mod state;
 mod status;
 mod stop;
@@ -45,7 +49,9 @@ use std::process::ExitCode;
   cargo skein status                  what one node knows of the mesh
   cargo skein down                    stops what --detach left running
   cargo skein test                    every test there is
-  cargo skein doctor                  what is installed and what is missing"
+  cargo skein simulate --help         placement policies over workloads, in virtual time
+  cargo skein doctor                  what is installed and what is missing
+  cargo skein calibrate               what a media worker of this machine carries"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -57,9 +63,11 @@ enum Command {
     Up(up::Up),
     Down(down::Down),
     Test(suite::Test),
+    Simulate(simulate::Simulate),
     Doctor(doctor::Doctor),
     Status(status::Status),
     Token(token::Token),
+    Calibrate(calibrate::Calibrate),
 }
 
 /// Does what the command line says.
@@ -71,9 +79,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up(command) => block_on(command.run()),
         Command::Down(command) => block_on(command.run()),
         Command::Test(command) => block_on(command.run()),
+        Command::Simulate(command) => block_on(command.run()),
         Command::Doctor(command) => block_on(command.run()),
         Command::Status(command) => block_on(command.run()),
         Command::Token(command) => command.run(),
+        Command::Calibrate(command) => block_on(command.run()),
     }
 }
 

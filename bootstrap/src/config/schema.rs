@@ -3,6 +3,7 @@
 use super::{ConfigError, wrong};
 use serde::{Deserialize, Serialize};
 use skein_proto::ids::NodeId;
+use skein_proto::room::{RoomMode, RoomOptions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -145,8 +146,15 @@ impl Default for Http {
 pub struct Media {
     /// How many; 0 is one per core.
     pub workers: u16,
-    /// How many streams (producers and consumers) one worker carries.
-    pub streams_per_worker: u32,
+    /// How many streams (producers and consumers) one worker carries; 500 where nothing else says what it carries.
+    /// Where it is given it comes before what was measured ([`Media::budget`]).
+    pub streams_per_worker: Option<u32>,
+    /// File of what machines carry, as `skein calibrate` writes it.
+    pub calibration: Option<PathBuf>,
+    /// Packets that one worker sends at most each second; comes before everything else that says so.
+    pub packets_per_worker: Option<u64>,
+    /// Bits that the node sends at most into the network each second; comes before everything else that says so.
+    pub egress_bits: Option<u64>,
     /// Addresses for clients' media; IPv4, IPv6 or both.
     pub listen: Vec<MediaAddress>,
     /// Port, UDP and TCP, of the first worker's WebRTC server; the next worker has the next one. 0 lets the system
@@ -185,7 +193,10 @@ impl Default for Media {
     fn default() -> Self {
         Self {
             workers: 0,
-            streams_per_worker: 500,
+            streams_per_worker: None,
+            calibration: None,
+            packets_per_worker: None,
+            egress_bits: None,
             listen: vec![MediaAddress::loopback()],
             port: 0,
             pipe: MediaAddress::loopback(),
@@ -198,11 +209,23 @@ impl Default for Media {
 }
 
 /// How hosts are chosen.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Placement {
     /// What comes first.
     pub prefer: Prefer,
+    /// To how many other nodes one node sends a producer at most; more get it through relays.
+    pub fan_out: u32,
+    /// How many peers of a room are moved at once to bring it together, at most.
+    pub moves_at_once: u32,
+    /// How many peers rooms have in the end, before any has ended. A new room is put where it can grow to that.
+    pub typical_peers: u32,
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        Self { prefer: Prefer::default(), fan_out: 8, moves_at_once: 4, typical_peers: 4 }
+    }
 }
 
 /// What comes first when a host is chosen.
@@ -220,13 +243,29 @@ pub enum Prefer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Room {
-    /// How many peers a room may have.
+    /// Who may send, where a room's first peer does not say: `conference`, `stage` or `one-to-one`.
+    pub mode: RoomMode,
+    /// How many peers a room may have, where its first peer does not say.
     pub size: u32,
+    /// How many it may have at most, whatever is said.
+    pub max_size: u32,
+    /// Whether capacity for all of a room's peers is reserved from its start, where its first peer does not say.
+    pub guaranteed: bool,
+    /// Of how many peers, those who spoke last, video is forwarded, where a room's first peer does not say; 0 is all.
+    pub last_n: u32,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { size: 500 }
+        Self { mode: RoomMode::Conference, size: 500, max_size: 20_000, guaranteed: false, last_n: 0 }
+    }
+}
+
+impl Room {
+    /// What a room is like of which nobody says it.
+    pub fn options(&self) -> RoomOptions {
+        let size = if self.mode == RoomMode::OneToOne { 2 } else { self.size };
+        RoomOptions { mode: self.mode, size, guaranteed: self.guaranteed, last_n: self.last_n }
     }
 }
 
@@ -314,7 +353,8 @@ impl Config {
 
     pub(super) fn resolve_paths(&mut self, folder: &Path) {
         let paths = [&mut self.mesh.ca, &mut self.mesh.cert, &mut self.mesh.key].into_iter();
-        for path in paths.chain(self.http.tls_cert.as_mut()).chain(self.http.tls_key.as_mut()) {
+        let http = self.http.tls_cert.iter_mut().chain(self.http.tls_key.as_mut());
+        for path in paths.chain(http).chain(self.media.calibration.as_mut()) {
             *path = folder.join(&*path);
         }
     }
@@ -361,8 +401,14 @@ impl Config {
         if media.workers > 256 {
             return Err(wrong("media.workers", "is more than 256"));
         }
-        if media.streams_per_worker == 0 {
-            return Err(wrong("media.streams_per_worker", "is 0; a worker must carry something"));
+        for (key, value) in [
+            ("media.streams_per_worker", media.streams_per_worker.map(u64::from)),
+            ("media.packets_per_worker", media.packets_per_worker),
+            ("media.egress_bits", media.egress_bits),
+        ] {
+            if value == Some(0) {
+                return Err(wrong(key, "is 0; a node must carry something"));
+            }
         }
         if media.listen.is_empty() {
             return Err(wrong("media.listen", "is empty; clients need an address"));
@@ -394,6 +440,21 @@ impl Config {
     fn check_limits(&self) -> Result<(), ConfigError> {
         if self.room.size == 0 {
             return Err(wrong("room.size", "is 0; a room must hold someone"));
+        }
+        if self.room.size > self.room.max_size {
+            return Err(wrong("room.size", format!("is more than room.max_size, {}", self.room.max_size)));
+        }
+        if self.room.mode == RoomMode::OneToOne && self.room.last_n > 0 {
+            return Err(wrong("room.last_n", "is set, and room.mode one-to-one forwards both"));
+        }
+        if !(1..=64).contains(&self.placement.fan_out) {
+            return Err(wrong("placement.fan_out", "is not between 1 and 64"));
+        }
+        if !(1..=1000).contains(&self.placement.moves_at_once) {
+            return Err(wrong("placement.moves_at_once", "is not between 1 and 1000"));
+        }
+        if !(1..=10_000).contains(&self.placement.typical_peers) {
+            return Err(wrong("placement.typical_peers", "is not between 1 and 10000"));
         }
         let signaling = &self.signaling;
         if signaling.requests_per_second == 0 {

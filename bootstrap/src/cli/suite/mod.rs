@@ -138,7 +138,7 @@ async fn ready_tools(checkout: &Checkout, purpose: Purpose, stop: &Stop) -> anyh
 
 /// Tells a command where the programs are that tests start.
 fn with_programs(checkout: &Checkout, mut command: Command) -> Command {
-    command.env("SKEIN_NODE_BIN", checkout.node_program());
+    command.env("SKEIN_NODE_BIN", checkout.program(crate::cli::build::NODE));
     command.env("SKEIN_BIN", checkout.target().join("release/skein"));
     if let Some(chromium) = tools::chromium_path() {
         command.env("SKEIN_CHROMIUM", chromium);

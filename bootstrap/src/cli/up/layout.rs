@@ -26,6 +26,8 @@ pub struct Wish {
     pub base_port: u16,
     /// Streams per worker, where they are given.
     pub streams_per_worker: Option<u32>,
+    /// What `skein calibrate` measured on this machine, where it has.
+    pub calibration: Option<PathBuf>,
     /// Settings for every node, `key=value`.
     pub settings: Vec<String>,
 }
@@ -112,13 +114,13 @@ fn configure_one(
 ) -> anyhow::Result<Planned> {
     let name = format!("node-{}", index + 1);
     let file = folder.join(format!("{name}.toml"));
-    fs::write(&file, file_text(&name, ports, index, wish.streams_per_worker))
+    fs::write(&file, file_text(&name, ports, index, wish))
         .with_context(|| format!("cannot write {}", file.display()))?;
     let config = Config::load(Some(&file), environment.iter().cloned(), &wish.settings)?;
     Ok(Planned { log: folder.join(format!("{name}.log")), file, config })
 }
 
-fn file_text(name: &str, ports: &[NodePorts], index: usize, streams_per_worker: Option<u32>) -> String {
+fn file_text(name: &str, ports: &[NodePorts], index: usize, wish: &Wish) -> String {
     let own = ports[index];
     let role = if index == 0 { "seed" } else { "node" };
     // The first nodes, without the own: one that has been started again finds the others too.
@@ -148,9 +150,13 @@ port = {media}
         http = own.http,
         media = own.media,
     );
-    if let Some(streams) = streams_per_worker {
-        // Cannot fail: it is a String.
+    // Cannot fail: it is a String.
+    if let Some(streams) = wish.streams_per_worker {
         let _ = writeln!(text, "streams_per_worker = {streams}");
+    }
+    // A path that is not text cannot be told in TOML; the node then goes by its defaults.
+    if let Some(file) = wish.calibration.as_deref().and_then(Path::to_str) {
+        let _ = writeln!(text, "calibration = {}", toml::Value::from(file));
     }
     text
 }
@@ -254,7 +260,7 @@ mod tests {
 
     fn wish(nodes: u16, settings: &[&str]) -> Wish {
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        Wish { nodes, base_port: 4440, streams_per_worker: None, settings }
+        Wish { nodes, base_port: 4440, streams_per_worker: None, calibration: None, settings }
     }
 
     #[test]
@@ -276,7 +282,11 @@ mod tests {
         let mut with_streams = wish(1, &["placement.prefer=entry"]);
         with_streams.streams_per_worker = Some(7);
         let planned = configure_in(folder.path(), &with_streams, &[]).expect("is right");
-        assert_eq!(planned[0].config.media.streams_per_worker, 7);
+        assert_eq!(planned[0].config.media.streams_per_worker, Some(7));
+        let file = folder.path().join("it's \"measured\".toml");
+        let measured = Wish { calibration: Some(file.clone()), ..wish(1, &[]) };
+        let planned = configure_in(folder.path(), &measured, &[]).expect("is right");
+        assert_eq!(planned[0].config.media.calibration, Some(file));
         let error = configure_in(folder.path(), &wish(1, &["media.workres=2"]), &[]).expect_err("a mistake");
         assert!(error.to_string().contains("workres"), "{error}");
     }

@@ -66,7 +66,7 @@ impl Up {
         let folder = checkout.mesh(self.base_port);
         check_not_running(&checkout, &folder)?;
         // Mistakes come to light before the long build, not after it.
-        let planned = layout::configure(&folder, &self.wish())?;
+        let planned = layout::configure(&folder, &self.wish(&checkout))?;
         check_ports(&planned)?;
         let binary = self.binary(&checkout, &stop).await?;
         check_ports(&planned)?;
@@ -74,11 +74,12 @@ impl Up {
         self.start(&folder, &binary, &planned, &stop).await
     }
 
-    fn wish(&self) -> Wish {
+    fn wish(&self, checkout: &Checkout) -> Wish {
         Wish {
             nodes: self.nodes,
             base_port: self.base_port,
             streams_per_worker: self.streams_per_worker,
+            calibration: Some(checkout.calibration()).filter(|file| file.is_file()),
             settings: self.settings.clone(),
         }
     }
@@ -90,7 +91,7 @@ impl Up {
             return std::path::absolute(given).context("there is no working folder");
         }
         if self.skip_build {
-            let built = checkout.node_program();
+            let built = checkout.program(build::NODE);
             ensure!(built.is_file(), "{} is not there; run it without --skip-build", checkout.shown(&built));
             return Ok(built);
         }
