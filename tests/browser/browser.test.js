@@ -7,6 +7,8 @@ import './cases/small-nodes.js';
 import './cases/three-nodes.js';
 import './cases/page.js';
 import './cases/data.js';
+import './cases/move.js';
+import './cases/stage.js';
 import './cases/console.js';
 
 after(closeBrowsers);

@@ -8,6 +8,7 @@
 //! | [`peer`] | a WebRTC client without a browser: joins like mediasoup-demo, sends and receives real RTP |
 //! | [`wait`] | waiting for conditions, with deadlines |
 //! | [`run`] | runs one test, bounded in time, and shows the nodes' logs when it fails |
+//! | [`simulate`] | placement policies over workloads, in virtual time; no node runs |
 //!
 //! Everything here is bounded: histories, queues, waits. Nothing here knows the inside of a node: it speaks the wires
 //! that clients, operators and other nodes speak.
@@ -17,6 +18,7 @@ pub mod operator;
 pub mod peer;
 pub mod protoo;
 pub mod run;
+pub mod simulate;
 pub mod wait;
 
 pub use mesh::{Mesh, MeshBuilder};

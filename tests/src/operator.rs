@@ -43,6 +43,18 @@ pub struct Answer {
 }
 
 impl Answer {
+    async fn read(response: reqwest::Response) -> anyhow::Result<Self> {
+        let status = response.status().as_u16();
+        let content_type = response
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        let body = response.text().await.context("the answer's body")?;
+        Ok(Self { status, content_type, body })
+    }
+
     /// The error of a refused request.
     ///
     /// # Errors
@@ -86,16 +98,7 @@ impl Operator {
     /// # Errors
     /// When the node does not answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
-        let response = self.request(path).send().await.with_context(|| format!("GET {path}"))?;
-        let status = response.status().as_u16();
-        let content_type = response
-            .headers()
-            .get("content-type")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned();
-        let body = response.text().await.with_context(|| format!("GET {path}"))?;
-        Ok(Answer { status, content_type, body })
+        Answer::read(self.request(path).send().await.with_context(|| format!("GET {path}"))?).await
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
@@ -142,6 +145,27 @@ impl Operator {
     /// As [`Operator::mesh`].
     pub async fn node(&self) -> anyhow::Result<NodeDetail> {
         self.json("/v1/node").await
+    }
+
+    /// Any POST with a JSON body, whatever the status.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<Answer> {
+        let mut request = self.client.post(format!("{}{path}", self.base)).json(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        Answer::read(request.send().await.with_context(|| format!("POST {path}"))?).await
+    }
+
+    /// Moves a peer, to a node or to wherever there is room.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn move_peer(&self, room: &str, peer: &str, node: Option<&str>) -> anyhow::Result<Answer> {
+        let body = node.map_or_else(|| serde_json::json!({}), |node| serde_json::json!({ "node": node }));
+        self.post(&format!("/v1/rooms/{room}/peers/{peer}/move"), &body).await
     }
 
     /// One of the node's counters.

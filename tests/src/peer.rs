@@ -5,11 +5,13 @@
 mod link;
 mod options;
 mod parameters;
+mod roamer;
 mod source;
 mod stats;
 mod task;
 
 pub use options::{Kind, PeerOptions};
+pub use roamer::Roamer;
 pub use source::{Simulcast, Video};
 pub use stats::{Received, ReceivedData, Stats};
 
@@ -42,6 +44,7 @@ pub struct Peer {
     receive: Option<String>,
     joined: Value,
     tracks: Mutex<BTreeMap<Kind, String>>,
+    level: i8,
     stats: Arc<Mutex<Stats>>,
     commands: mpsc::Sender<Command>,
     _task: AbortOnDropHandle<()>,
@@ -79,7 +82,8 @@ impl Peer {
         let [send_id, receive_id] = ids;
         let stats = Arc::new(Mutex::new(Stats::default()));
         let (commands, queue) = mpsc::channel(COMMANDS);
-        let task = Task::new(send, receive, protoo.clone(), messages, queue, Arc::clone(&stats));
+        let task =
+            Task::new(send, receive, protoo.clone(), messages, queue, Arc::clone(&stats), options.moves);
         let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
         let mut join = json!({
             "displayName": id,
@@ -101,6 +105,7 @@ impl Peer {
             receive: receive_id,
             joined: joined["peers"].clone(),
             tracks: Mutex::new(BTreeMap::new()),
+            level: options.level,
             stats,
             commands,
             _task: task,
@@ -173,7 +178,8 @@ impl Peer {
     /// # Errors
     /// When the node refuses it.
     pub async fn produce_audio(&self) -> anyhow::Result<String> {
-        let source = Source::audio(Kind::Audio.mid(), self.capabilities.payload_type(MediaKind::Audio)?);
+        let payload_type = self.capabilities.payload_type(MediaKind::Audio)?;
+        let source = Source::audio(Kind::Audio.mid(), payload_type, self.level);
         self.produce(Kind::Audio, source).await
     }
 
@@ -211,6 +217,15 @@ impl Peer {
         let method = if paused { "pauseProducer" } else { "resumeProducer" };
         self.protoo.request(method, json!({ "producerId": self.producer(kind)? })).await?;
         self.command(Command::Pause(kind.mid().into(), paused)).await
+    }
+
+    /// Speaks, or is silent: what is sent says so of itself.
+    ///
+    /// # Errors
+    /// When its task ended.
+    pub async fn speak(&self, speaks: bool) -> anyhow::Result<()> {
+        let level = if speaks { source::SPEAKS } else { source::SILENT };
+        self.command(Command::Level(Kind::Audio.mid().into(), level)).await
     }
 
     /// Closes its producer.
@@ -317,6 +332,35 @@ impl Peer {
         .await
     }
 
+    /// What it receives of one producer, through the consumer that is open.
+    pub fn received_from(&self, producer: &str) -> Option<Received> {
+        let stats = self.stats.lock();
+        stats.received.values().find(|one| one.producer == producer && !one.closed).cloned()
+    }
+
+    /// Waits until this many more packets of one producer came than there were at the beginning.
+    ///
+    /// # Errors
+    /// When they do not come in time.
+    pub async fn expect_from(
+        &self,
+        producer: &str,
+        more: u64,
+        deadline: Duration,
+    ) -> anyhow::Result<Received> {
+        let (mut before, mut consumer) = (0, String::new());
+        let what = format!("{} receives producer {producer}", self.id);
+        wait::until(&what, deadline, async || {
+            let one = self.received_from(producer).with_context(|| self.told())?;
+            if consumer != one.consumer {
+                (before, consumer) = (one.packets, one.consumer.clone());
+            }
+            ensure!(one.packets >= before + more, "only {} packets more: {one:?}", one.packets - before);
+            Ok(one)
+        })
+        .await
+    }
+
     /// Waits until this many more packets of another peer's track came than there were at the beginning.
     ///
     /// # Errors
@@ -408,6 +452,44 @@ pub async fn all_receive(
         pairs.map(|(receiver, sender, kind)| receiver.expect_packets(&sender.id, kind, more, deadline));
     futures::future::try_join_all(waits).await?;
     Ok(())
+}
+
+/// Waits until each of these peers has received this many more packets of the producer beside it, all at once. A
+/// consumer that is closed in between counts no more, and its successor from its first packet.
+///
+/// # Errors
+/// Names some of those that do not.
+pub async fn all_receive_from<'a>(
+    pairs: impl IntoIterator<Item = (&'a Peer, &'a str)>,
+    more: u64,
+    deadline: Duration,
+) -> anyhow::Result<()> {
+    let before = |(peer, producer): (&'a Peer, &'a str)| {
+        let now =
+            peer.received_from(producer).map_or_else(Default::default, |one| (one.consumer, one.packets));
+        (peer, producer, now)
+    };
+    let mut waiting: Vec<_> = pairs.into_iter().map(before).collect();
+    let all = waiting.len();
+    wait::until("all receive", deadline, async || {
+        waiting.retain_mut(|(peer, producer, (consumer, packets))| {
+            let Some(now) = peer.received_from(producer) else { return true };
+            if now.consumer != *consumer {
+                (*consumer, *packets) = (now.consumer, 0);
+            }
+            now.packets < *packets + more
+        });
+        let some: Vec<_> = waiting
+            .iter()
+            .take(5)
+            .map(|(peer, producer, _)| {
+                format!("{} of {producer}: {:?}", peer.id, peer.received_from(producer))
+            })
+            .collect();
+        ensure!(waiting.is_empty(), "{} of {all} do not: {some:#?}", waiting.len());
+        Ok(())
+    })
+    .await
 }
 
 fn sctp_capabilities() -> Value {

@@ -33,12 +33,35 @@ pub struct ConnectOptions {
     pub header_token: Option<String>,
     /// Whether to say `skein=1`.
     pub skein: bool,
+    /// Anything else in the query.
+    pub query: Vec<(String, String)>,
 }
 
 impl ConnectOptions {
     /// A peer of a room, without a token.
     pub fn new(room: &str, peer: &str) -> Self {
         Self { room: Some(room.to_owned()), peer: Some(peer.to_owned()), ..Self::default() }
+    }
+
+    /// With something more in the query.
+    #[must_use]
+    pub fn query(mut self, key: &str, value: &str) -> Self {
+        self.query.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a token, in the query.
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        self.query_token = Some(token.to_owned());
+        self
+    }
+
+    /// With `skein=1`.
+    #[must_use]
+    pub fn skein(mut self) -> Self {
+        self.skein = true;
+        self
     }
 }
 
@@ -148,6 +171,9 @@ impl Protoo {
         add("peerId", &options.peer);
         add("token", &options.query_token);
         add("skein", &options.skein.then(|| "1".to_owned()));
+        for (key, value) in &options.query {
+            add(key, &Some(value.clone()));
+        }
         let url = format!("{}/?{}", url.trim_end_matches('/'), query.join("&"));
         let mut request = url.into_client_request().map_err(|e| failed(&e))?;
         let headers = request.headers_mut();

@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { Peer, SMALL } from '../lib/peer.js';
 import { onMesh, part } from '../lib/suite.js';
+import { until } from '../lib/wait.js';
 import { expectedPipes, pipesOf } from './two-hosts.js';
 
-// n peers with microphone and camera on one worker are 2n producers and 2n(n-1) consumers, 2n² streams. Four are 32; a
-// fifth would make 50 of it. While they come one after the other, what was reserved for the last ones counts besides.
+// Five with microphone and camera are 40 consumers, half of them of audio, and each newcomer is expected to send both at
+// once: with what rooms are kept to go on elsewhere, that is more than one worker of this size takes.
 const options = { nodes: 2, streamsPerWorker: 44, set: { 'media.workers': 1 } };
 
-onMesh('small_nodes: a fifth peer goes to another node', options, async (t, mesh) => {
+onMesh('small_nodes: a room that outgrows its node goes on on another', options, async (t, mesh) => {
   const room = 'small-nodes';
   const names = ['Ann', 'Ben', 'Cem', 'Dua', 'Eva'];
   const viewport = { width: 480, height: 360 };
@@ -26,12 +27,8 @@ onMesh('small_nodes: a fifth peer goes to another node', options, async (t, mesh
   const eva = peers[4];
   const four = peers.slice(0, 4);
 
-  await part(t, 'small_nodes: four are on one node, the fifth on the other, with pipes both ways', async () => {
+  await part(t, 'small_nodes: the room is on both nodes, with pipes both ways', async () => {
     const detail = await mesh.roomWith(room, { peers: 5, producers: 10, pipes: 10 });
-    const host = new Map(detail.peers.map((peer) => [peer.id, peer.host]));
-    const hosts = four.map(({ id }) => host.get(id));
-    assert.equal(new Set(hosts).size, 1, `the four are on ${hosts}`);
-    assert.notEqual(host.get(eva.id), hosts[0]);
     assert.deepEqual(detail.hosts.sort(), mesh.nodes.map(({ id }) => id).sort());
     assert.deepEqual(pipesOf(detail), expectedPipes(detail));
   });
@@ -63,8 +60,11 @@ onMesh('small_nodes: a fifth peer goes to another node', options, async (t, mesh
   await part(t, 'small_nodes: when the fifth has left, its pipes are gone', async () => {
     await eva.leaves();
     for (const peer of four) await peer.losesSightOf(eva.id);
-    const detail = await mesh.roomWith(room, { peers: 4, producers: 8, pipes: 0 });
-    assert.equal(detail.hosts.length, 1);
+    await until('only pipes of those who are left', async () => {
+      const detail = await mesh.roomWith(room, { peers: 4, producers: 8 });
+      assert.deepEqual(pipesOf(detail), expectedPipes(detail));
+      return true;
+    });
     for (const peer of four) await peer.leaves();
     await mesh.isClean();
   });

@@ -71,9 +71,11 @@ async function isFree(base, nodes) {
 export class Mesh {
   #base;
   #folder;
+  #token;
 
-  constructor(base, nodes) {
+  constructor(base, { nodes, operator_token: token }) {
     this.#base = base;
+    this.#token = token;
     this.#folder = join(root, 'target/skein', `mesh-${base}`);
     /** `{id, url, ws, pid}` of each node, in the order of their ports. */
     this.nodes = nodes;
@@ -93,7 +95,7 @@ export class Mesh {
       if (!(await isFree(base, nodes))) continue;
       running.add(base);
       try {
-        return new Mesh(base, JSON.parse(await call(...words, '--base-port', String(base))).nodes);
+        return new Mesh(base, JSON.parse(await call(...words, '--base-port', String(base))));
       } catch (error) {
         await call('down', '--base-port', String(base)).catch(() => {});
         running.delete(base);
@@ -122,6 +124,21 @@ export class Mesh {
     if (answer.status === 404) return undefined;
     if (!answer.ok) throw new Error(`${node.id} says ${answer.status} to /v1${path}: ${await answer.text()}`);
     return answer.json();
+  }
+
+  /** Has a peer moved to another host: to this node, or to one that the mesh chooses. */
+  async move(room, peer, to, node = this.alive[0]) {
+    const path = `/v1/rooms/${encodeURIComponent(room)}/peers/${encodeURIComponent(peer)}/move`;
+    const answer = await fetch(`${node.url}${path}`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        ...(this.#token ? { authorization: `Bearer ${this.#token}` } : {}),
+      },
+      body: JSON.stringify(to ? { node: to.id } : {}),
+      signal: AbortSignal.timeout(10_000),
+    });
+    if (answer.status !== 202) throw new Error(`${node.id} says ${answer.status} to ${path}: ${await answer.text()}`);
   }
 
   /** One room as its home knows it, asked of any node; undefined where there is none. */

@@ -188,6 +188,52 @@ export class Peer {
     await grows(what, () => this.#one(id, source, 'energy'), 1e-5, { timeout });
   }
 
+  /**
+   * Measures, from now on, how long the picture of a peer's tile stands still. What counts are the frames of the element
+   * that is seen: while one takes another's place, the one on top.
+   */
+  async watchFrames(id, source = 'camera') {
+    await this.page.evaluate(
+      ([id, source]) => {
+        const selector = `[data-testid=tile][data-peer="${id}"][data-source="${source}"]`;
+        const record = { selector, last: performance.now(), longest: 0, frames: 0, elements: 0 };
+        const known = new WeakSet();
+        const shown = () => document.querySelector(`${selector} video.leaving`) ?? document.querySelector(`${selector} video`);
+        const watch = (video) => {
+          if (known.has(video)) return;
+          known.add(video);
+          record.elements += 1;
+          const tick = (now) => {
+            if (!video.isConnected) return;
+            if (video === shown()) {
+              record.longest = Math.max(record.longest, now - record.last);
+              record.last = now;
+              record.frames += 1;
+            }
+            video.requestVideoFrameCallback(tick);
+          };
+          video.requestVideoFrameCallback(tick);
+        };
+        const look = () => document.querySelectorAll(`${selector} video`).forEach(watch);
+        new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+        look();
+        (window.watchedFrames ??= {})[`${id}/${source}`] = record;
+      },
+      [id, source],
+    );
+  }
+
+  /** `{longest, frames, elements}` since it was asked last: the longest stand in milliseconds, one that lasts included. */
+  async frames(id, source = 'camera') {
+    return this.page.evaluate((key) => {
+      const record = window.watchedFrames[key];
+      const { frames, elements } = record;
+      const longest = Math.round(Math.max(record.longest, performance.now() - record.last));
+      Object.assign(record, { longest: 0, frames: 0 });
+      return { longest, frames, elements };
+    }, `${id}/${source}`);
+  }
+
   /** Waits until nothing of a source arrives any more. */
   async getsNothing(id, source) {
     const what = `packets of ${id}'s ${source} at ${this.id}`;

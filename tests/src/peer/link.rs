@@ -3,7 +3,7 @@
 use super::parameters::{Capabilities, PROBATION_SSRC, Remote};
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use str0m::media::MediaKind;
@@ -41,7 +41,11 @@ impl Link {
         direction: Direction,
         data: bool,
     ) -> anyhow::Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.context("UDP socket")?;
+        let loopback: IpAddr = match remote.candidates.first() {
+            Some(candidate) if candidate.is_ipv6() => Ipv6Addr::LOCALHOST.into(),
+            _ => Ipv4Addr::LOCALHOST.into(),
+        };
+        let socket = UdpSocket::bind((loopback, 0)).await.context("UDP socket")?;
         let local = socket.local_addr()?;
         let config = RtcConfig::new()
             .set_crypto_provider(Arc::new(str0m::crypto::from_feature_flags()))

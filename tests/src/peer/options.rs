@@ -46,6 +46,8 @@ pub struct PeerOptions {
     pub(super) video: Option<Video>,
     pub(super) receive: bool,
     pub(super) data: bool,
+    pub(super) level: i8,
+    pub(super) moves: bool,
 }
 
 impl PeerOptions {
@@ -57,6 +59,8 @@ impl PeerOptions {
             video: None,
             receive: true,
             data: false,
+            level: super::source::SPEAKS,
+            moves: true,
         }
     }
 
@@ -64,6 +68,14 @@ impl PeerOptions {
     #[must_use]
     pub fn audio(mut self) -> Self {
         self.audio = true;
+        self
+    }
+
+    /// With a microphone that nobody speaks into yet.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.audio = true;
+        self.level = super::source::SILENT;
         self
     }
 
@@ -99,6 +111,20 @@ impl PeerOptions {
     #[must_use]
     pub fn skein(mut self) -> Self {
         self.connect.skein = true;
+        self
+    }
+
+    /// With something more in the query.
+    #[must_use]
+    pub fn query(mut self, key: &str, value: &str) -> Self {
+        self.connect = self.connect.query(key, value);
+        self
+    }
+
+    /// Refuses to move when it is asked to.
+    #[must_use]
+    pub fn stays(mut self) -> Self {
+        self.moves = false;
         self
     }
 }

@@ -12,6 +12,9 @@ const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
 const AUDIO_TICKS: u32 = 960;
 /// A talking Opus stream at 32 kbit/s.
 const AUDIO_BYTES: usize = 80;
+/// How loud somebody is who speaks, and who does not, dBov.
+pub(super) const SPEAKS: i8 = -30;
+pub(super) const SILENT: i8 = -127;
 /// 30 frames a second.
 const VIDEO_INTERVAL: Duration = Duration::from_nanos(33_333_333);
 /// 90 kHz.
@@ -39,9 +42,14 @@ pub enum Simulcast {
 pub enum Video {
     /// One stream, about 240 kbit/s.
     Single,
+    /// The same, and it says so: the node expects what it then measures.
+    Declared,
     /// Three, about 100, 240 and 530 kbit/s.
     Simulcast(Simulcast),
 }
+
+/// What [`Video::Declared`] declares: a packet for each frame, as large as the node takes packets to be.
+const DECLARED_BITS: u32 = 265_000;
 
 /// What a layer is like: bytes of a frame, width and height.
 const LAYERS: [(usize, u16, u16); 3] = [(400, 320, 180), (1000, 640, 360), (2200, 1280, 720)];
@@ -67,6 +75,9 @@ pub(super) struct Source {
     pub mid: Mid,
     pub kind: MediaKind,
     pub paused: bool,
+    /// How loud it is, dBov.
+    pub level: i8,
+    most_bits: Option<u32>,
     payload_type: Pt,
     layers: Vec<Layer>,
     timestamp: u32,
@@ -80,14 +91,15 @@ fn ssrc() -> u32 {
 
 impl Source {
     /// A microphone.
-    pub fn audio(mid: &str, payload_type: Pt) -> Self {
-        Self::new(mid, MediaKind::Audio, payload_type, vec![Layer::new(0, false, None, (AUDIO_BYTES, 0, 0))])
+    pub fn audio(mid: &str, payload_type: Pt, level: i8) -> Self {
+        let layers = vec![Layer::new(0, false, None, (AUDIO_BYTES, 0, 0))];
+        Self { level, ..Self::new(mid, MediaKind::Audio, payload_type, layers) }
     }
 
     /// A camera.
     pub fn video(mid: &str, payload_type: Pt, video: Video) -> Self {
         let layers = match video {
-            Video::Single => vec![Layer::new(0, true, None, LAYERS[1])],
+            Video::Single | Video::Declared => vec![Layer::new(0, true, None, LAYERS[1])],
             Video::Simulcast(by) => (0..3u8)
                 .map(|index| {
                     let rid = Rid::from(format!("r{index}").as_str());
@@ -97,12 +109,23 @@ impl Source {
                 })
                 .collect(),
         };
-        Self::new(mid, MediaKind::Video, payload_type, layers)
+        let most_bits = (video == Video::Declared).then_some(DECLARED_BITS);
+        Self { most_bits, ..Self::new(mid, MediaKind::Video, payload_type, layers) }
     }
 
     fn new(mid: &str, kind: MediaKind, payload_type: Pt, layers: Vec<Layer>) -> Self {
         let timestamp = rand::random_range(0..1 << 30);
-        Self { mid: mid.into(), kind, paused: false, payload_type, layers, timestamp, next: Instant::now() }
+        Self {
+            mid: mid.into(),
+            kind,
+            paused: false,
+            level: SPEAKS,
+            most_bits: None,
+            payload_type,
+            layers,
+            timestamp,
+            next: Instant::now(),
+        }
     }
 
     /// The encodings for mediasoup.
@@ -112,7 +135,13 @@ impl Source {
             (None, Some(rtx)) => json!({ "ssrc": *layer.ssrc, "rtx": { "ssrc": *rtx } }),
             (None, None) => json!({ "ssrc": *layer.ssrc }),
         };
-        self.layers.iter().map(encoding).collect()
+        let declare = |mut encoding: Value| {
+            if let Some(bits) = self.most_bits {
+                encoding["maxBitrate"] = json!(bits);
+            }
+            encoding
+        };
+        self.layers.iter().map(encoding).map(declare).collect()
     }
 
     /// Declares the streams to str0m.
@@ -169,7 +198,9 @@ impl Source {
         while self.next <= now {
             for layer in &mut self.layers {
                 let sent = match self.kind {
-                    MediaKind::Audio => layer.send_audio(link, self.payload_type, self.timestamp, now),
+                    MediaKind::Audio => {
+                        layer.send_audio(link, self.payload_type, self.timestamp, self.level, now)
+                    }
                     MediaKind::Video => layer.send_video(link, self.payload_type, self.timestamp, now),
                 };
                 packets += sent.0;
@@ -210,10 +241,17 @@ impl Layer {
         self.sequence
     }
 
-    fn send_audio(&mut self, link: &mut Link, payload_type: Pt, timestamp: u32, now: Instant) -> (u64, u64) {
+    fn send_audio(
+        &mut self,
+        link: &mut Link,
+        payload_type: Pt,
+        timestamp: u32,
+        level: i8,
+        now: Instant,
+    ) -> (u64, u64) {
         let extensions = ExtensionValues {
-            audio_level: Some(-30),
-            voice_activity: Some(true),
+            audio_level: Some(level),
+            voice_activity: Some(level > SILENT),
             ..ExtensionValues::default()
         };
         let sequence = self.next_sequence();

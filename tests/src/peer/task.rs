@@ -26,6 +26,7 @@ const PENDING: usize = 1000;
 pub(super) enum Command {
     Start(Source),
     Pause(Mid, bool),
+    Level(Mid, i8),
     Remove(Mid),
     Pli(String),
     OpenData { stream: u16, label: String },
@@ -54,6 +55,7 @@ pub(super) struct Task {
     outgoing: BTreeMap<u16, Outgoing>,
     incoming: Vec<(ChannelId, String)>,
     vanished: bool,
+    moves: bool,
 }
 
 async fn readable(link: &Option<Link>) {
@@ -72,6 +74,7 @@ impl Task {
         messages: mpsc::Receiver<Message>,
         commands: mpsc::Receiver<Command>,
         stats: Arc<Mutex<Stats>>,
+        moves: bool,
     ) -> Self {
         Self {
             send,
@@ -85,6 +88,7 @@ impl Task {
             outgoing: BTreeMap::new(),
             incoming: Vec::new(),
             vanished: false,
+            moves,
         }
     }
 
@@ -235,6 +239,11 @@ impl Task {
                     source.pause(paused);
                 }
             }
+            Command::Level(mid, level) => {
+                for source in self.sources.iter_mut().filter(|source| source.mid == mid) {
+                    source.level = level;
+                }
+            }
             Command::Remove(mid) => {
                 if let Some(link) = &mut self.send {
                     self.sources
@@ -286,6 +295,8 @@ impl Task {
                 Ok(()) => self.protoo.accept(id).await,
                 Err(error) => self.protoo.reject(id, &format!("{error:#}")).await,
             },
+            // Whoever made the peer does the rest.
+            ("move", Some(id)) if self.moves => self.protoo.accept(id).await,
             (_, Some(id)) => self.protoo.reject(id, "unknown").await,
             ("consumerPaused", None) => self.note(consumer(), |one| one.paused = true),
             ("consumerResumed", None) => self.note(consumer(), |one| one.paused = false),

@@ -340,3 +340,102 @@ fn who_vanishes_is_gone_from_every_roster() {
         mesh.is_empty(SOON).await
     });
 }
+
+#[test]
+fn what_a_room_cannot_be_is_refused_before_the_upgrade() {
+    run(60, async {
+        let mesh =
+            MeshBuilder::new().nodes(1).set("room.size", "20").set("room.max_size", "50").start().await?;
+        let ws = mesh.node(0).ws();
+        let cases = [
+            (vec![("size", "0")], "size"),
+            (vec![("size", "51")], "size"),
+            (vec![("size", "-1")], "size"),
+            (vec![("size", "many")], "size"),
+            (vec![("size", "")], "size"),
+            (vec![("mode", "one-to-one"), ("size", "3")], "size"),
+            (vec![("mode", "one-to-one"), ("size", "1")], "size"),
+            (vec![("mode", "auditorium")], "mode"),
+            (vec![("mode", "")], "mode"),
+            (vec![("mode", "one-to-one"), ("lastN", "2")], "lastN"),
+            (vec![("lastN", "-1")], "lastN"),
+            (vec![("lastN", "all")], "lastN"),
+            (vec![("guaranteed", "perhaps")], "guaranteed"),
+            (vec![("role", "king")], "role"),
+        ];
+        let number = cases.len() as u64;
+        for (query, field) in cases {
+            let options = query
+                .iter()
+                .fold(ConnectOptions::new("r", "p"), |options, (key, value)| options.query(key, value));
+            let error = Protoo::connect(&ws, &options).await.err();
+            let error = error.with_context(|| format!("{query:?} is let in"))?;
+            ensure!(error.status() == Some(400), "{query:?}: {error}");
+            ensure!(error.to_string().contains(field), "{query:?}: {error} does not name {field}");
+        }
+        assert_eq!(mesh.operator(0).counter("sockets_malformed").await?, number);
+        mesh.is_empty(SOON).await
+    });
+}
+
+#[test]
+fn a_room_stays_what_its_first_peer_made_it() {
+    run(60, async {
+        let mesh = MeshBuilder::new().nodes(2).start().await?;
+        let connect = async |node: usize, peer: &str, query: &[(&str, &str)]| {
+            let options = query
+                .iter()
+                .fold(ConnectOptions::new("r", peer), |options, (key, value)| options.query(key, value));
+            Protoo::connect(&mesh.node(node).ws(), &options).await
+        };
+        let first = connect(0, "first", &[("mode", "stage"), ("size", "3"), ("role", "publish")]).await?;
+        works(&first).await?;
+        for (query, option, is) in [
+            (("mode", "conference"), "mode", "stage"),
+            (("size", "4"), "size", "3"),
+            (("guaranteed", "1"), "guaranteed", "false"),
+            (("lastN", "2"), "lastN", "0"),
+        ] {
+            let other = connect(1, "other", &[query]).await?;
+            let closed = other.expect_close(SOON).await?;
+            ensure!(closed.code == 4000, "{query:?}: {closed:?}");
+            ensure!(closed.reason.contains(option) && closed.reason.contains(is), "{query:?}: {closed:?}");
+        }
+        // Who says the same, or nothing, is in.
+        let second = connect(1, "second", &[("mode", "stage"), ("size", "3")]).await?;
+        works(&second).await?;
+        let third = connect(0, "third", &[]).await?;
+        works(&third).await?;
+        let room = mesh.operator(1).room("r").await?.context("the room is there")?;
+        ensure!(room.options.size == 3 && room.peers.len() == 3, "{room:?}");
+        for client in [first, second, third] {
+            client.close().await;
+        }
+        mesh.is_empty(SOON).await
+    });
+}
+
+#[test]
+fn a_third_finds_a_room_for_two_full() {
+    run(60, async {
+        let mesh = MeshBuilder::new().nodes(2).start().await?;
+        let mut pair = Vec::new();
+        for (node, name) in [(0, "alice"), (1, "bob")] {
+            let options = PeerOptions::new("r", name).audio().query("mode", "one-to-one");
+            pair.push(Peer::join(&mesh.node(node).ws(), options).await?);
+        }
+        for node in mesh.nodes() {
+            let third = Protoo::connect(&node.ws(), &ConnectOptions::new("r", "carol")).await?;
+            let closed = third.expect_close(SOON).await?;
+            assert_eq!((closed.code, closed.reason.as_str()), (1013, "room full"));
+        }
+        // One of the two may come again; it takes its own place.
+        let again = Peer::join(&mesh.node(1).ws(), PeerOptions::new("r", "alice").audio()).await?;
+        ensure!(pair[0].protoo().expect_close(SOON).await?.code == 4000, "it was replaced");
+        again.expect_packets("bob", Kind::Audio, 10, SOON).await?;
+        let [_, bob] = &pair[..] else { anyhow::bail!("two peers") };
+        bob.expect_consumer("alice", Kind::Audio, SOON).await?;
+        bob.expect_packets("alice", Kind::Audio, 10, SOON).await?;
+        Ok(())
+    });
+}

@@ -77,6 +77,8 @@ fn every_mistake_names_its_key() {
             ("media.workers=-1", "media.workers"),
             ("media.workers=1000", "media.workers"),
             ("media.streams_per_worker=0", "media.streams_per_worker"),
+            ("media.packets_per_worker=0", "media.packets_per_worker"),
+            ("media.egress_bits=0", "media.egress_bits"),
             ("media.listen=[]", "media.listen"),
             ("media.listen=[{ ip = \"0.0.0.0\" }]", "media.listen"),
             ("media.pipe_ports=[5, 4]", "media.pipe_ports"),

@@ -99,7 +99,7 @@ fn a_full_room_and_a_full_mesh_say_so() {
         let third = Protoo::connect(&mesh.node(0).ws(), &ConnectOptions::new("r", "carol")).await?;
         let closed = third.expect_close(SOON).await?;
         assert_eq!((closed.code, closed.reason.as_str()), (1013, "room full"));
-        // Every worker has room for two more; each join takes two at least, for a while even when nothing is sent.
+        // Each worker carries 680 packets a second, and for who may send 220 are kept for a while, even when it does not.
         let mut full = None;
         let mut kept = Vec::new();
         for number in 0..6 {
@@ -110,7 +110,7 @@ fn a_full_room_and_a_full_mesh_say_so() {
                 Err(_) => full = Some(client.expect_close(SOON).await?),
             }
         }
-        let full = full.context("six joins fit where four streams are free")?;
+        let full = full.context("eight who may send fit on two such workers")?;
         assert_eq!((full.code, full.reason.as_str()), (1013, "mesh full"));
         Ok(())
     });

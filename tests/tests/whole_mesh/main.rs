@@ -4,6 +4,7 @@
 //! each file takes longer than running them.
 
 mod bad_input;
+mod capacity;
 mod cleanup;
 mod config;
 mod death;
@@ -11,8 +12,10 @@ mod forwarding;
 mod guests;
 mod homes;
 mod membership;
+mod moves;
 mod one_node;
 mod operator;
 mod pipes;
 mod sessions;
+mod stage;
 mod trust;

@@ -51,14 +51,15 @@ fn everyone_knows_how_much_is_free() {
         let peer =
             Peer::join(&mesh.node(1).ws(), PeerOptions::new("r", "alice").audio().video(Video::Single))
                 .await?;
-        wait::until("everyone sees two streams less", SOON, async || {
+        wait::until("everyone sees that one node has less", SOON, async || {
             for node in mesh.nodes() {
                 let status = node.operator().mesh().await?;
                 let free: Vec<_> = status.nodes.iter().map(|node| node.free_streams).collect();
                 let peers: u32 = status.nodes.iter().map(|node| node.peers).sum();
-                // First the reservation counts too, for some seconds.
-                ensure!(free.iter().sum::<u32>() == 118, "{} sees {free:?}", node.id());
-                ensure!(free.contains(&38), "{} sees {free:?}", node.id());
+                // How much less is first what is expected of the peer, and then what is measured: less than a stream
+                // of video and one of sound, and more than nothing.
+                let taken: Vec<_> = free.iter().map(|free| 40 - free).filter(|taken| *taken > 0).collect();
+                ensure!(matches!(taken[..], [1 | 2]), "{} sees {free:?}", node.id());
                 ensure!(peers == 1 && status.rooms == 1, "{} sees {status:?}", node.id());
             }
             Ok(())

@@ -257,3 +257,47 @@ fn operators_need_their_token() {
         Ok(())
     });
 }
+
+#[test]
+fn nobody_is_more_than_the_token_says() {
+    run(60, async {
+        let mesh = MeshBuilder::new().nodes(2).set("auth.client_key", SECRET).start().await?;
+        let ws = mesh.node(1).ws();
+        let tokens =
+            [Role::Listen, Role::Publish, Role::Moderate].map(|role| (role, token(SECRET, "room", role)));
+        for (most, token) in tokens {
+            let token = token?;
+            for asked in [Role::Listen, Role::Publish, Role::Moderate] {
+                let options =
+                    ConnectOptions::new("room", "p").token(&token).skein().query("role", &asked.to_string());
+                match Protoo::connect(&ws, &options).await {
+                    Ok(client) => {
+                        ensure!(asked <= most, "{asked} is let in with a token for {most}");
+                        let told = client.expect_notification("welcome", SOON, |_| true).await?;
+                        ensure!(told["role"] == asked.to_string(), "{told}");
+                        client.close().await;
+                    }
+                    Err(error) => {
+                        ensure!(asked > most, "{asked} with a token for {most}: {error}");
+                        ensure!(error.status() == Some(403) && error.to_string().contains("role"), "{error}");
+                    }
+                }
+            }
+            // What the room is like is for moderators to say.
+            for (key, value) in [("mode", "stage"), ("size", "7"), ("guaranteed", "0"), ("lastN", "1")] {
+                let options = ConnectOptions::new("other", "p").query(key, value);
+                let token = self::token(SECRET, "other", most)?;
+                let outcome = Protoo::connect(&ws, &options.token(&token)).await;
+                let status = outcome.as_ref().err().and_then(skein_tests::protoo::ConnectError::status);
+                ensure!(status == (most < Role::Moderate).then_some(403), "{key} with {most}: {status:?}");
+                if let Ok(client) = outcome {
+                    // Gone before its host knows of it, it would be waited for.
+                    client.expect_notification("mediasoup-version", SOON, |_| true).await?;
+                    client.close().await;
+                    mesh.is_empty(SOON).await?;
+                }
+            }
+        }
+        Ok(())
+    });
+}

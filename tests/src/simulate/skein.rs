@@ -1,0 +1,671 @@
+//! `skein`: what the mesh's nodes do, by their own code: rooms' homes decide with [`HomeRoom`], [`Search`] and what gossip
+//! says ([`Field`]); hosts grant or refuse by their books ([`Ledger`]).
+//!
+//! What is simulated is what lies between: gossip that is late, clients whose media begins when they are admitted, moves
+//! that take a while, and the media itself, which costs what [`Layout`] says. A node says small changes of its capacity
+//! every 500 ms and large ones at once; others hear of it 200 ms later. Homes know nothing but that: what a host
+//! answered one home, no home remembers here, although a node's home does.
+
+use super::policy::{Media, MeshSpec, Mode, Outcome, PeerKey, Policy, RoomSpec, Sample};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use skein_node::placement::choose::{Search, Step};
+use skein_node::placement::field::{Field, NodeFigures, WorkerFigures};
+use skein_node::placement::layout::{Costs, Layout};
+use skein_node::placement::ledger::{Budget, Figures, Ledger};
+use skein_node::placement::shift::Shift;
+use skein_node::placement::typical::Typical;
+use skein_node::room::home::HomeRoom;
+use skein_proto::capacity::{Cost, Sends};
+use skein_proto::ids::{NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
+use skein_proto::room::{RoomMode, RoomOptions, RoomWish};
+use skein_proto::rpc::{HostMessage, Json, Outlook, PeerEntry, ProducerEntry, Reserve, RosterChange, Ticket};
+use skein_proto::signaling::{Device, MediaKind, Role};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::time::{Duration, Instant};
+
+/// What the node's configuration has.
+const FAN_OUT: usize = 8;
+const MOVES_AT_ONCE: usize = 4;
+const TYPICAL_PEERS: u32 = 4;
+const TRIES: usize = 16;
+const ROOM_MADE: usize = 2;
+/// How large rooms are that do not say it, as in the node's configuration. The simulator knows how large a room will
+/// be; nodes are not told.
+const SIZE: u32 = 500;
+
+/// How late gossip is.
+const GOSSIP: Duration = Duration::from_millis(200);
+const SMALL_CHANGES: Duration = Duration::from_millis(500);
+/// How long it takes to ask hosts and hear their answers.
+const ASK: Duration = Duration::from_millis(2);
+/// How long a client takes to move.
+const MOVE: Duration = Duration::from_millis(1500);
+/// How often rooms on several workers are looked at.
+const BALANCE: Duration = Duration::from_secs(2);
+
+/// How often a peer that was promoted asks again whether it may send.
+const ASK_AGAIN: Duration = Duration::from_secs(20);
+
+struct Node {
+    id: NodeId,
+    ledger: Ledger,
+    /// What it sends, packets a second.
+    spent: u64,
+    said: Vec<u64>,
+    said_at: Instant,
+    /// Whether it is about to say more.
+    due: Option<Instant>,
+    typical: Typical,
+}
+
+struct Seat {
+    session: SessionId,
+    at: WorkerAddress,
+    role: Role,
+    media: Media,
+    sends: Sends,
+}
+
+struct Room {
+    home: HomeRoom,
+    /// Which node is its home.
+    home_at: usize,
+    peers: HashMap<u32, Seat>,
+    truth: Layout,
+    costs: Costs,
+    delivered: u64,
+    /// Of producers that nobody consumes.
+    lonely: u64,
+    spent: u64,
+    hosts: HashMap<usize, u32>,
+}
+
+/// The mesh.
+pub struct Skein {
+    start: Instant,
+    now: Instant,
+    spec: MeshSpec,
+    nodes: Vec<Node>,
+    by_id: HashMap<NodeId, usize>,
+    field: Field,
+    rooms: HashMap<u32, Room>,
+    /// Rooms on several workers.
+    split: BTreeSet<u32>,
+    /// Which rooms each worker has.
+    on: HashMap<WorkerAddress, BTreeSet<u32>>,
+    /// Peers that were promoted, and may not send yet.
+    waiting: BTreeMap<PeerKey, Media>,
+    /// Workers that are crowded.
+    crowded: BTreeSet<WorkerAddress>,
+    /// When which node's figures are heard.
+    gossip: BinaryHeap<std::cmp::Reverse<(Instant, usize)>>,
+    balance_at: Instant,
+    ask_again_at: Instant,
+    rng: StdRng,
+    sessions: u64,
+    delivered: u64,
+    lonely: u64,
+    spent: u64,
+    moves: u64,
+    overloads: bool,
+}
+
+/// Makes the policy.
+pub fn make(spec: &MeshSpec, seed: u64) -> Box<dyn Policy + Send> {
+    Box::new(Skein::new(spec, seed))
+}
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(name: String) -> T {
+    name.parse().expect("made of letters and digits")
+}
+
+fn sends(media: Media) -> Sends {
+    Sends { all: media.cost(), one: media.cost() }
+}
+
+impl Skein {
+    fn new(spec: &MeshSpec, seed: u64) -> Self {
+        let start = Instant::now();
+        let budget = Budget { worker_packets: spec.worker.packets, node_bits: spec.node_bits };
+        let nodes: Vec<_> = (0..spec.nodes)
+            .map(|n| Node {
+                id: name(format!("n{n}")),
+                ledger: Ledger::new(budget, usize::from(spec.workers)),
+                spent: 0,
+                said: vec![spec.worker.packets; usize::from(spec.workers)],
+                said_at: start,
+                due: None,
+                typical: Typical::new(TYPICAL_PEERS),
+            })
+            .collect();
+        let by_id = nodes.iter().enumerate().map(|(index, node)| (node.id.clone(), index)).collect();
+        let mut skein = Self {
+            start,
+            now: start,
+            spec: *spec,
+            nodes,
+            by_id,
+            field: Field::default(),
+            rooms: HashMap::new(),
+            split: BTreeSet::new(),
+            on: HashMap::new(),
+            waiting: BTreeMap::new(),
+            crowded: BTreeSet::new(),
+            gossip: BinaryHeap::new(),
+            balance_at: start + BALANCE,
+            ask_again_at: start,
+            rng: StdRng::seed_from_u64(seed),
+            sessions: 0,
+            delivered: 0,
+            lonely: 0,
+            spent: 0,
+            moves: 0,
+            overloads: false,
+        };
+        (0..skein.nodes.len()).for_each(|node| skein.hear(node));
+        skein
+    }
+
+    /// A node's figures reach everyone.
+    fn hear(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        node.ledger.expire(self.now);
+        let figures: Vec<_> = (0..self.spec.workers).map(|worker| node.ledger.figures(worker)).collect();
+        for (f, worker) in figures.iter().zip(0..) {
+            let at = WorkerAddress { node: node.id.clone(), worker };
+            if f.free * 4 < f.total {
+                self.crowded.insert(at);
+            } else {
+                self.crowded.remove(&at);
+            }
+        }
+        let over =
+            figures.iter().zip(0..).filter(|(f, _)| f.used > f.total).map(|(_, worker)| worker).collect();
+        let worker =
+            |f: &Figures| WorkerFigures { free: f.free, open: f.open, spare: f.spare, total: f.total };
+        let workers: Vec<_> = figures.iter().map(worker).collect();
+        node.said = workers.iter().map(|worker| worker.free).collect();
+        node.said_at = self.now;
+        node.due = None;
+        let figures = NodeFigures {
+            workers,
+            free_bits: node.ledger.free_bits(),
+            region: "here".to_owned(),
+            zone: String::new(),
+            over,
+            takes: true,
+        };
+        // Nodes say their figures once a second even when nothing changes, so they never get old.
+        let heard = self.start + Duration::from_secs(1 << 32);
+        self.field.hear(&node.id, figures, heard);
+    }
+
+    /// Something changed on a node: it will say so.
+    fn changed(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        let total = self.spec.worker.packets;
+        let large = (0..self.spec.workers)
+            .zip(&node.said)
+            .any(|(worker, said)| node.ledger.figures(worker).free.abs_diff(*said) * 10 > total);
+        let due = if large { self.now } else { self.now.max(node.said_at + SMALL_CHANGES) } + GOSSIP;
+        if node.due.is_none_or(|known| due < known) {
+            node.due = Some(due);
+            self.gossip.push(std::cmp::Reverse((due, index)));
+        }
+    }
+
+    fn node(&self, at: &WorkerAddress) -> usize {
+        self.by_id.get(&at.node).copied().unwrap_or_default()
+    }
+
+    /// Asks the hosts; all keep what is needed, or none.
+    fn reserve(
+        &mut self,
+        room: &RoomId,
+        session: SessionId,
+        demands: &[(WorkerAddress, Cost)],
+        place: Option<(&WorkerAddress, Outlook)>,
+        moves: bool,
+    ) -> Result<Ticket, WorkerAddress> {
+        self.sessions += 1;
+        let ticket = Ticket(self.sessions);
+        let mut kept = Vec::new();
+        for (at, cost) in demands {
+            let (index, now) = (self.node(at), self.now);
+            let ledger = &mut self.nodes[index].ledger;
+            let place =
+                place.filter(|(place, _)| *place == at).map(|(place, outlook)| (place.worker, outlook));
+            let demands = vec![(at.worker, *cost)];
+            let wish = Reserve { ticket, session, room: room.clone(), demands, at: place, moves };
+            if ledger.reserve(&wish, now).is_err() {
+                for index in kept {
+                    let node: &mut Node = &mut self.nodes[index];
+                    node.ledger.release_ticket(ticket);
+                }
+                return Err(at.clone());
+            }
+            kept.push(index);
+        }
+        kept.into_iter().for_each(|index| self.changed(index));
+        Ok(ticket)
+    }
+
+    /// Charges the hosts what the room's media costs now.
+    fn charge(&mut self, key: u32) {
+        let Some(room) = self.rooms.get_mut(&key) else { return };
+        let id: RoomId = name(format!("r{key}"));
+        let after = room.truth.costs();
+        let before = std::mem::replace(&mut room.costs, after.clone());
+        let peers = room.truth.peers();
+        let total: u64 = after.values().map(|cost| cost.packets).sum();
+        let delivered = room.truth.sends().one.packets * peers.saturating_sub(1);
+        self.delivered = self.delivered + delivered - room.delivered;
+        self.spent = self.spent + total - room.spent;
+        let lonely = if peers == 1 { total } else { 0 };
+        self.lonely = self.lonely + lonely - room.lonely;
+        (room.delivered, room.lonely, room.spent) = (delivered, lonely, total);
+        let places: BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
+        for at in places {
+            let (was, is) =
+                (before.get(&at).copied().unwrap_or_default(), after.get(&at).copied().unwrap_or_default());
+            if was == is {
+                continue;
+            }
+            let index = self.node(&at);
+            let node = &mut self.nodes[index];
+            node.ledger.charge(&id, at.worker, was, is);
+            node.spent = node.spent + is.packets - was.packets;
+            let used = node.ledger.figures(at.worker).used;
+            self.overloads |= is.packets > was.packets && used > self.spec.worker.packets;
+            self.changed(index);
+        }
+        for at in before.keys().filter(|at| !after.contains_key(*at)) {
+            if let Some(rooms) = self.on.get_mut(at) {
+                rooms.remove(&key);
+            }
+        }
+        for at in after.keys().filter(|at| !before.contains_key(*at)) {
+            self.on.entry(at.clone()).or_default().insert(key);
+        }
+        if after.len() > 1 {
+            self.split.insert(key);
+        } else {
+            self.split.remove(&key);
+        }
+    }
+
+    fn session(&mut self) -> SessionId {
+        self.sessions += 1;
+        SessionId { admitted_ms: self.sessions, nonce: 0 }
+    }
+
+    /// What a host tells the home.
+    fn tell(&mut self, key: u32, host: &NodeId, message: HostMessage) {
+        let now = self.now;
+        if let Some(room) = self.rooms.get_mut(&key) {
+            room.home.hear(host, message, now);
+        }
+    }
+
+    /// A client's media begins on a host.
+    fn arrive(&mut self, key: u32, peer: u32, seat: Seat, from: Option<SessionId>) {
+        let index = self.node(&seat.at);
+        let Some(room) = self.rooms.get_mut(&key) else { return };
+        let id: PeerId = name(format!("p{peer}"));
+        let host = seat.at.node.clone();
+        let count = room.hosts.entry(index).or_default();
+        *count += 1;
+        if *count == 1 {
+            room.home.attach(&host);
+        }
+        let entry = PeerEntry {
+            peer: id.clone(),
+            session: seat.session,
+            host: seat.at.clone(),
+            display_name: String::new(),
+            device: Device::default(),
+            joined: true,
+            role: seat.role,
+            skein: true,
+            from,
+        };
+        let _ = room.truth.add(&seat.at, sends(seat.media));
+        let producer = seat.role.may_publish().then(|| ProducerEntry {
+            id: ProducerId(format!("{}", seat.session.admitted_ms)),
+            peer: id,
+            session: seat.session,
+            host: seat.at.clone(),
+            kind: MediaKind::Video,
+            sends: seat.sends,
+            paused: false,
+            app_data: Json::new(&()).expect("null is JSON"),
+        });
+        room.peers.insert(peer, seat);
+        self.tell(key, &host, HostMessage::Change(RosterChange::Peer(entry)));
+        if let Some(producer) = producer {
+            self.tell(key, &host, HostMessage::Change(RosterChange::Producer(producer)));
+        }
+        self.charge(key);
+    }
+
+    /// A client's media ends on a host.
+    fn depart(&mut self, key: u32, peer: u32, seat: &Seat) {
+        let host = seat.at.node.clone();
+        let gone = RosterChange::PeerGone(name(format!("p{peer}")), seat.session);
+        self.tell(key, &host, HostMessage::Change(gone));
+        let index = self.node(&seat.at);
+        let Some(room) = self.rooms.get_mut(&key) else { return };
+        room.truth.remove(&seat.at, sends(seat.media));
+        let count = room.hosts.entry(index).or_default();
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            room.hosts.remove(&index);
+            room.home.detach(&host);
+            self.nodes[index].ledger.forget(&name(format!("r{key}")));
+        }
+        self.charge(key);
+    }
+
+    /// Searches a place for a peer until one is reserved.
+    fn place(
+        &mut self,
+        key: u32,
+        id: &PeerId,
+        session: SessionId,
+        role: Role,
+    ) -> (Option<WorkerAddress>, Duration) {
+        let room_id: RoomId = name(format!("r{key}"));
+        let (mut waited, mut room_made) = (Duration::ZERO, 0);
+        let now = self.now;
+        let Some(room) = self.rooms.get(&key) else { return (None, waited) };
+        let home_at = room.home_at;
+        let typical = self.nodes[home_at].typical.peers();
+        let entry = self.nodes[home_at].id.clone();
+        let wish = room.home.wish(id, &entry, role, false, typical);
+        let mut search = Search::new(wish.clone(), room.home.layout(), &self.field, now, &mut self.rng);
+        for _ in 0..TRIES {
+            let Some(room) = self.rooms.get_mut(&key) else { break };
+            match search.next(room.home.layout(), &self.field, now) {
+                Step::Ask(proposal) => {
+                    waited += ASK;
+                    if room.home.sit(id, session, &proposal.at, wish.sends, now).is_err() {
+                        continue;
+                    }
+                    let place = Some((&proposal.at, proposal.outlook));
+                    match self.reserve(&room_id, session, &proposal.demands, place, false) {
+                        Ok(_) => return (Some(proposal.at), waited),
+                        Err(by) => {
+                            if let Some(room) = self.rooms.get_mut(&key) {
+                                room.home.stand_up(session);
+                            }
+                            search.refused(&proposal.at, &by);
+                        }
+                    }
+                }
+                Step::MakeRoom(blocked) => {
+                    if room_made == ROOM_MADE {
+                        continue;
+                    }
+                    let shifts =
+                        room.home.make_room(&blocked, wish.sends, None, &self.field, now, &mut self.rng);
+                    waited += ASK;
+                    if self.shift(key, &shifts) {
+                        waited += MOVE;
+                        room_made += 1;
+                        let Some(room) = self.rooms.get(&key) else { break };
+                        search =
+                            Search::new(wish.clone(), room.home.layout(), &self.field, now, &mut self.rng);
+                    }
+                }
+                Step::GiveUp => break,
+            }
+        }
+        (None, waited)
+    }
+
+    /// Has room made and reserved for what a promoted peer is going to send. Says whether it may.
+    fn may_publish(&mut self, key: u32, session: SessionId, sends: Sends) -> bool {
+        let (now, room_id) = (self.now, name::<RoomId>(format!("r{key}")));
+        for _ in 0..=ROOM_MADE {
+            let Some(room) = self.rooms.get_mut(&key) else { return false };
+            let Ok(demands) = room.home.publish(session, sends, now) else { return false };
+            let Err(by) = self.reserve(&room_id, session, &demands, None, false) else { return true };
+            let Some(room) = self.rooms.get_mut(&key) else { return false };
+            room.home.unpublish(session, now);
+            let shifts = room.home.make_room(&by, sends, Some(session), &self.field, now, &mut self.rng);
+            if !self.shift(key, &shifts) {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Moves peers, make-before-break. Says whether somebody moved.
+    fn shift(&mut self, key: u32, shifts: &[Shift]) -> bool {
+        let room_id: RoomId = name(format!("r{key}"));
+        let mut moved = false;
+        for shift in shifts {
+            let now = self.now;
+            let Some(room) = self.rooms.get(&key) else { return moved };
+            let Some(peer) = room.peers.iter().find(|(_, s)| s.session == shift.session).map(|(p, _)| *p)
+            else {
+                continue;
+            };
+            let Some(demands) = room.home.move_demands(shift) else { continue };
+            let session = self.session();
+            let place = Some((&shift.to, Outlook::default()));
+            if self.reserve(&room_id, session, &demands, place, true).is_err() {
+                continue;
+            }
+            let id: PeerId = name(format!("p{peer}"));
+            let Some(room) = self.rooms.get_mut(&key) else { return moved };
+            let token = session.to_string();
+            room.home.ask_to_move(shift, token.clone(), "simulated", now);
+            let Some((to, from)) = room.home.moving_to(&id, &token) else { continue };
+            let Some(old) = room.peers.remove(&peer) else { continue };
+            let taken = room.home.expect(&id, session, now).is_ok()
+                && room.home.sit(&id, session, &to, old.sends, now).is_ok();
+            if !taken {
+                room.peers.insert(peer, old);
+                continue;
+            }
+            room.home.admitted(&id, session, Some(from));
+            let seat = Seat { session, at: to, role: old.role, media: old.media, sends: old.sends };
+            self.arrive(key, peer, seat, Some(from));
+            self.depart(key, peer, &old);
+            self.moves += 1;
+            moved = true;
+        }
+        moved
+    }
+
+    fn balance(&mut self) {
+        if self.now >= self.ask_again_at {
+            self.ask_again_at = self.now + ASK_AGAIN;
+            for (key, media) in self.waiting.clone() {
+                self.change(Duration::ZERO, key, media);
+            }
+        }
+        let crowded = self.crowded.iter().filter_map(|at| self.on.get(at)).flatten();
+        for key in self.split.iter().chain(crowded).copied().collect::<BTreeSet<_>>() {
+            self.better(key);
+        }
+    }
+
+    /// Moves a room's peers to where they had better be.
+    fn better(&mut self, key: u32) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(&key) else { return };
+        room.home.tick(now);
+        let shifts = room.home.better(&self.field, true, MOVES_AT_ONCE, now, &mut self.rng);
+        if !shifts.is_empty() {
+            self.shift(key, &shifts);
+        }
+    }
+
+    fn open(&mut self, key: u32, spec: &RoomSpec) {
+        let mode = match spec.mode {
+            Mode::Conference => RoomMode::Conference,
+            Mode::Stage => RoomMode::Stage,
+            Mode::OneToOne => RoomMode::OneToOne,
+        };
+        let size = if mode == RoomMode::OneToOne { 2 } else { spec.size.max(SIZE) };
+        let options = RoomOptions { mode, size, guaranteed: false, last_n: 0 };
+        let mut home = HomeRoom::new(name(format!("r{key}")), options, FAN_OUT, false, self.now);
+        home.agree(&RoomWish::default(), &options, u32::MAX).expect("the simulator's options are good");
+        let room = Room {
+            home,
+            home_at: key as usize % self.nodes.len(),
+            peers: HashMap::new(),
+            truth: Layout::new(FAN_OUT),
+            costs: Costs::new(),
+            delivered: 0,
+            lonely: 0,
+            spent: 0,
+            hosts: HashMap::new(),
+        };
+        self.rooms.insert(key, room);
+    }
+
+    fn close_if_empty(&mut self, key: u32) {
+        if self.rooms.get(&key).is_some_and(|room| room.peers.is_empty())
+            && let Some(room) = self.rooms.remove(&key)
+        {
+            self.nodes[room.home_at].typical.ended(room.home.peak());
+            self.split.remove(&key);
+        }
+    }
+}
+
+impl Policy for Skein {
+    fn name(&self) -> &'static str {
+        "skein"
+    }
+
+    fn advance(&mut self, now: Duration) {
+        let until = self.start + now;
+        loop {
+            let gossip = self.gossip.peek().map(|std::cmp::Reverse((due, _))| *due);
+            let next = gossip.map_or(self.balance_at, |due| due.min(self.balance_at));
+            if next > until {
+                break;
+            }
+            self.now = self.now.max(next);
+            if Some(next) == gossip {
+                if let Some(std::cmp::Reverse((due, node))) = self.gossip.pop()
+                    && self.nodes[node].due == Some(due)
+                {
+                    self.hear(node);
+                }
+            } else {
+                self.balance_at = next + BALANCE;
+                self.balance();
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn join(&mut self, _now: Duration, spec: &RoomSpec, key: PeerKey, media: Media) -> Outcome {
+        self.overloads = false;
+        if !self.rooms.contains_key(&key.room) {
+            self.open(key.room, spec);
+        }
+        let id: PeerId = name(format!("p{}", key.peer));
+        let session = self.session();
+        let role = if media.publishes { Role::Publish } else { Role::Listen };
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(&key.room) else { return Outcome::Refused { reason: "no room" } };
+        room.home.tick(now);
+        if room.home.expect(&id, session, now).is_err() {
+            return Outcome::Refused { reason: "room full" };
+        }
+        let (place, waited) = self.place(key.room, &id, session, role);
+        let Some(room) = self.rooms.get_mut(&key.room) else { return Outcome::Refused { reason: "no room" } };
+        match place {
+            Some(at) => {
+                room.home.admitted(&id, session, None);
+                let full = Media { audio: true, video: true, ..media };
+                let seat = Seat { session, at, role, media, sends: sends(full) };
+                self.arrive(key.room, key.peer, seat, None);
+                self.better(key.room);
+                Outcome::Admitted { waited }
+            }
+            None => {
+                room.home.refused(&id, session);
+                self.close_if_empty(key.room);
+                Outcome::Refused { reason: "mesh full" }
+            }
+        }
+    }
+
+    fn leave(&mut self, _now: Duration, key: PeerKey) {
+        let Some(seat) = self.rooms.get_mut(&key.room).and_then(|room| room.peers.remove(&key.peer)) else {
+            return;
+        };
+        self.waiting.remove(&key);
+        self.depart(key.room, key.peer, &seat);
+        self.close_if_empty(key.room);
+    }
+
+    fn change(&mut self, _now: Duration, key: PeerKey, media: Media) {
+        let Some(room) = self.rooms.get_mut(&key.room) else { return };
+        let Some(seat) = room.peers.get_mut(&key.peer) else { return };
+        let (before, after) = (sends(seat.media), sends(media));
+        let (at, session, host) = (seat.at.clone(), seat.session, seat.at.node.clone());
+        let promoted = media.publishes && !seat.role.may_publish();
+        let demoted = !media.publishes && seat.role.may_publish();
+        let id = ProducerId(format!("{}", session.admitted_ms));
+        let full = sends(Media { publishes: true, audio: true, video: true });
+        // Who is promoted asks before it sends, and asks again until it may.
+        self.waiting.remove(&key);
+        if promoted && !self.may_publish(key.room, session, full) {
+            self.waiting.insert(key, media);
+            return;
+        }
+        let Some(room) = self.rooms.get_mut(&key.room) else { return };
+        let Some(seat) = room.peers.get_mut(&key.peer) else { return };
+        seat.media = media;
+        if promoted || demoted {
+            seat.role = if promoted { Role::Publish } else { Role::Listen };
+            seat.sends = if promoted { full } else { Sends::NOTHING };
+        }
+        let sends = seat.sends;
+        let _ = room.truth.send(&at, before, after);
+        if promoted {
+            let producer = ProducerEntry {
+                id,
+                peer: name(format!("p{}", key.peer)),
+                session,
+                host: at,
+                kind: MediaKind::Video,
+                sends,
+                paused: false,
+                app_data: Json::new(&()).expect("null is JSON"),
+            };
+            self.tell(key.room, &host, HostMessage::Change(RosterChange::Producer(producer)));
+        } else if demoted {
+            self.tell(key.room, &host, HostMessage::Change(RosterChange::ProducerGone(id)));
+        }
+        self.charge(key.room);
+    }
+
+    fn sample(&self) -> Sample {
+        let over = |node: &&Node| {
+            (0..self.spec.workers).any(|worker| node.ledger.figures(worker).used > self.spec.worker.packets)
+        };
+        let over = self.nodes.iter().filter(over).count() as u64;
+        Sample {
+            delivered: self.delivered,
+            piped: self.spent.saturating_sub(self.delivered + self.lonely),
+            spent: self.spent,
+            highest_node: self.nodes.iter().map(|node| node.spent).max().unwrap_or_default(),
+            moves: self.moves,
+            over,
+        }
+    }
+
+    fn last_join_overloads(&self) -> Option<bool> {
+        Some(self.overloads)
+    }
+}

@@ -1,0 +1,312 @@
+//! What nodes can carry, they carry; more is refused, and said so.
+
+use anyhow::{Context, ensure};
+use futures::future::{join_all, try_join_all};
+use serde_json::{Value, json};
+use skein_proto::capacity::REFERENCE;
+use skein_proto::operator::RoomDetail;
+use skein_tests::peer::{Kind, Roamer, Video};
+use skein_tests::protoo::{Closed, ConnectOptions};
+use skein_tests::{Mesh, MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const KINDS: [Kind; 2] = [Kind::Audio, Kind::Video];
+
+async fn sent(peer: &Peer, producer: &str) -> anyhow::Result<(String, u64)> {
+    let consumer = peer.received_from(producer).context("there is no consumer")?.consumer;
+    let stats = peer.protoo().request("getConsumerStats", json!({ "consumerId": consumer })).await?;
+    let outbound = stats.as_array().into_iter().flatten().find(|stat| stat["type"] == "outbound-rtp");
+    let bytes = outbound.and_then(|stat| stat["byteCount"].as_u64());
+    Ok((consumer, bytes.with_context(|| format!("no bytes in {stats}"))?))
+}
+
+/// What the nodes have sent to each peer of each other one's producers.
+async fn all_sent(peers: &[Arc<Peer>], room: &RoomDetail) -> anyhow::Result<BTreeMap<String, u64>> {
+    let pairs = peers.iter().flat_map(|peer| {
+        let others = room.producers.iter().filter(|one| one.peer.as_str() != peer.id());
+        others.map(move |producer| async move {
+            let sent = sent(peer, &producer.id.0).await;
+            sent.with_context(|| format!("{} of {}'s {}", peer.id(), producer.peer, producer.kind))
+        })
+    });
+    Ok(try_join_all(pairs).await?.into_iter().collect())
+}
+
+#[test]
+fn twelve_who_do_not_fit_on_two_nodes_all_receive_each_other() {
+    run(90, async {
+        // 12 who are expected to send 220 packets a second each: 132 consumers of all that, and a pipe of it all, are
+        // 31,680 on two nodes.
+        let streams = 90;
+        ensure!(2 * streams * REFERENCE.packets < (132 + 12) * 220, "they fit on two nodes");
+        // Each where it comes in: packed onto one node first, a room spreads later only by moves.
+        let mesh = MeshBuilder::new()
+            .set("placement.prefer", "entry")
+            .set("media.streams_per_worker", &streams.to_string())
+            .start()
+            .await?;
+        let (mut roamers, mut refused) = (Vec::new(), 0);
+        for number in 0..12 {
+            let options = PeerOptions::new("r", &format!("p{number:02}")).audio().video(Video::Single);
+            // Who is refused comes again.
+            let ws = mesh.node(number % 3).ws();
+            let what = format!("p{number:02} is in");
+            roamers.push(
+                wait::until(&what, Duration::from_secs(20), async || {
+                    let joined = Roamer::join(&ws, options.clone()).await;
+                    if joined.is_err() {
+                        refused += 1;
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
+                    joined
+                })
+                .await?,
+            );
+        }
+        let count = wait::until("all consumers' bytes advance", Duration::from_secs(25), async || {
+            let room = mesh.operator(0).room("r").await?.context("the room is there")?;
+            ensure!(room.peers.len() == 12 && room.producers.len() == 24, "{room:#?}");
+            let peers: Vec<_> = roamers.iter().map(Roamer::peer).collect();
+            let before = all_sent(&peers, &room).await?;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let after = all_sent(&peers, &room).await?;
+            let still: Vec<_> = before
+                .iter()
+                .filter(|(consumer, bytes)| after.get(*consumer).is_none_or(|now| now <= bytes))
+                .collect();
+            ensure!(still.is_empty(), "{} of {} stand still: {still:?}", still.len(), before.len());
+            Ok(before.len())
+        })
+        .await?;
+        ensure!(count == 12 * 11 * 2, "{count} consumers");
+        let room = mesh.operator(0).room("r").await?.context("the room is there")?;
+        ensure!(room.hosts.len() == 3, "{:?}", room.hosts);
+        // And arrive: at everybody.
+        for roamer in &roamers {
+            let peer = roamer.peer();
+            for producer in room.producers.iter().filter(|one| one.peer.as_str() != peer.id()) {
+                peer.expect_from(&producer.id.0, 1, SOON).await?;
+            }
+        }
+        let moves: u32 = roamers.iter().map(Roamer::moves).sum();
+        let failed: Vec<_> = roamers.iter().flat_map(Roamer::failed).collect();
+        let hosts: Vec<_> = room.peers.iter().map(|peer| peer.host.as_str()).collect();
+        eprintln!(
+            "on {hosts:?} after {refused} refusals and {moves} moves; {} failed: {failed:?}",
+            failed.len()
+        );
+        for node in mesh.nodes() {
+            within_budget(node.operator()).await?;
+        }
+        for roamer in roamers {
+            roamer.leave().await;
+        }
+        mesh.is_empty(SOON).await
+    });
+}
+
+async fn within_budget(operator: &skein_tests::operator::Operator) -> anyhow::Result<()> {
+    for worker in operator.node().await?.workers {
+        ensure!(worker.packets <= worker.total_packets, "sends more than it can: {worker:?}");
+        ensure!(
+            worker.packets + worker.free_packets <= worker.total_packets,
+            "promises too much: {worker:?}"
+        );
+        ensure!(
+            worker.streams + worker.reserved <= worker.total_streams + 1,
+            "has promised too much: {worker:?}"
+        );
+    }
+    Ok(())
+}
+
+/// A client without media: all that it is charged for is what it is expected to send.
+async fn quiet(ws: &str, options: &ConnectOptions) -> anyhow::Result<Result<Protoo, Closed>> {
+    let client = Protoo::connect(ws, options).await?;
+    match enter(&client).await {
+        Ok(()) => Ok(Ok(client)),
+        Err(error) => match client.expect_close(Duration::from_secs(1)).await {
+            Ok(closed) => Ok(Err(closed)),
+            Err(_) => {
+                // It is in, and may not send.
+                client.close().await;
+                let text = format!("{error:#}");
+                ensure!(text.contains("mesh full"), "{text}");
+                Ok(Err(Closed { code: 1013, reason: "mesh full".to_owned() }))
+            }
+        },
+    }
+}
+
+async fn enter(client: &Protoo) -> anyhow::Result<()> {
+    let capabilities = client.request("getRouterRtpCapabilities", json!({})).await?;
+    let transport =
+        |producing: bool| json!({ "forceTcp": false, "producing": producing, "consuming": !producing });
+    let send = client.request("createWebRtcTransport", transport(true)).await?;
+    client.request("createWebRtcTransport", transport(false)).await?;
+    client.request("join", json!({ "displayName": "x", "rtpCapabilities": capabilities })).await?;
+    for kind in ["audio", "video"] {
+        let codec =
+            capabilities["codecs"].as_array().into_iter().flatten().find(|codec| codec["kind"] == kind);
+        let codec = codec.context("a codec")?;
+        let mut parameters: Value = json!({
+            "mimeType": codec["mimeType"],
+            "payloadType": codec["preferredPayloadType"],
+            "clockRate": codec["clockRate"],
+            "parameters": {},
+            "rtcpFeedback": [],
+        });
+        if kind == "audio" {
+            parameters["channels"] = codec["channels"].clone();
+        }
+        let ssrc = rand::random_range(0x1000_0000u32..0xF000_0000);
+        let data = json!({
+            "transportId": send["id"],
+            "kind": kind,
+            "rtpParameters": {
+                "mid": kind, "codecs": [parameters], "headerExtensions": [],
+                "encodings": [{ "ssrc": ssrc }], "rtcp": { "cname": "x", "reducedSize": true },
+            },
+            "appData": {},
+        });
+        client.request("produce", data).await?;
+    }
+    Ok(())
+}
+
+/// What became of one who wants in.
+enum Outcome {
+    In(Protoo),
+    Refused(Closed),
+}
+
+/// As protoo-client: dials again when it is told that the service restarts.
+async fn comes(ws: &str, room: &str, peer: &str) -> anyhow::Result<Outcome> {
+    let options = ConnectOptions::new(room, peer);
+    for _ in 0..5 {
+        match quiet(ws, &options).await.with_context(|| format!("{peer} in {room}"))? {
+            Ok(client) => return Ok(Outcome::In(client)),
+            Err(closed) if closed.code == 1012 => {}
+            Err(closed) => return Ok(Outcome::Refused(closed)),
+        }
+    }
+    anyhow::bail!("{peer} is sent elsewhere again and again")
+}
+
+#[test]
+fn a_burst_of_a_hundred_overloads_no_worker() {
+    run(60, async {
+        const JOINS: usize = 100;
+        let mesh = MeshBuilder::new().set("media.streams_per_worker", "60").start().await?;
+        let done = AtomicBool::new(false);
+        let watch = async {
+            let mut samples = 0;
+            while !done.load(Ordering::Relaxed) {
+                for node in mesh.nodes() {
+                    within_budget(node.operator()).await?;
+                    samples += 1;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(samples)
+        };
+        let burst = async {
+            let joins = (0..JOINS).map(|number| {
+                let (ws, room) = (mesh.node(number % 3).ws(), format!("room-{}", number % 5));
+                async move { comes(&ws, &room, &format!("p{number}")).await }
+            });
+            let outcomes = join_all(joins).await;
+            // Who was let in and sends is measured, in the end, to send nothing; until then it is watched.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            done.store(true, Ordering::Relaxed);
+            outcomes
+        };
+        let (samples, outcomes) = futures::future::join(watch, burst).await;
+        let samples = samples?;
+        let (mut admitted, mut refused) = (Vec::new(), 0);
+        for outcome in outcomes {
+            match outcome? {
+                Outcome::In(client) => admitted.push(client),
+                Outcome::Refused(closed) => {
+                    ensure!((closed.code, closed.reason.as_str()) == (1013, "mesh full"), "{closed:?}");
+                    refused += 1;
+                }
+            }
+        }
+        eprintln!("{} admitted, {refused} refused, {samples} samples", admitted.len());
+        ensure!(admitted.len() + refused == JOINS, "{} and {refused}", admitted.len());
+        ensure!(admitted.len() >= 15 && refused >= 15, "{} and {refused}", admitted.len());
+        for client in &admitted {
+            client.close().await;
+        }
+        drop(admitted);
+        mesh.is_empty(SOON).await
+    });
+}
+
+async fn guaranteed(mesh: &Mesh, room: &str, size: u32) -> Protoo {
+    let options =
+        ConnectOptions::new(room, "first").query("guaranteed", "1").query("size", &size.to_string());
+    Protoo::connect(&mesh.node(0).ws(), &options).await.expect("the parameters are good")
+}
+
+#[test]
+fn what_a_room_is_guaranteed_is_kept_for_it_from_its_first_peer_to_its_last() {
+    run(60, async {
+        let mesh = MeshBuilder::new().nodes(1).set("media.streams_per_worker", "40").start().await?;
+        // 20 who send to each other do not fit: nobody waits for long to hear that.
+        let none = guaranteed(&mesh, "large", 20).await;
+        let closed = none.expect_close(Duration::from_secs(3)).await?;
+        ensure!((closed.code, closed.reason.as_str()) == (1013, "mesh full"), "{closed:?}");
+        let ws = mesh.node(0).ws();
+        let member = |name: &str| {
+            PeerOptions::new("g", name)
+                .audio()
+                .video(Video::Declared)
+                .query("guaranteed", "1")
+                .query("size", "5")
+        };
+        let mut peers = vec![Peer::join(&ws, member("g0")).await?];
+        let mut others = Vec::new();
+        let refusal = loop {
+            ensure!(others.len() < 20, "20 others fit beside what is kept");
+            let options =
+                PeerOptions::new("others", &format!("o{}", others.len())).audio().video(Video::Declared);
+            match Peer::join(&ws, options).await {
+                Ok(peer) => others.push(peer),
+                Err(error) => break format!("{error:#}"),
+            }
+        };
+        ensure!(refusal.contains("mesh full"), "{refusal}");
+        let worker = mesh.operator(0).node().await?.workers.remove(0);
+        ensure!(worker.packets < worker.total_packets * 2 / 3, "it is full without what is kept: {worker:?}");
+        for number in 1..5 {
+            peers.push(Peer::join(&ws, member(&format!("g{number}"))).await?);
+        }
+        let all: Vec<_> = peers.iter().collect();
+        skein_tests::peer::all_receive(&all, &KINDS, 20, SOON).await?;
+        let sixth = Protoo::connect(&ws, &ConnectOptions::new("g", "g5")).await?;
+        let closed = sixth.expect_close(SOON).await?;
+        ensure!((closed.code, closed.reason.as_str()) == (1013, "room full"), "{closed:?}");
+        within_budget(mesh.operator(0)).await?;
+        let before = mesh.operator(0).node().await?.workers.remove(0);
+        for peer in peers {
+            peer.leave().await;
+        }
+        // Well before what is not renewed would expire.
+        wait::until("what was kept is free again", Duration::from_secs(4), async || {
+            let worker = mesh.operator(0).node().await?.workers.remove(0);
+            ensure!(worker.free_packets >= before.free_packets + 2500, "{worker:?}, before {before:?}");
+            Ok(())
+        })
+        .await?;
+        others.push(Peer::join(&ws, PeerOptions::new("others", "late").audio()).await?);
+        for peer in others {
+            peer.leave().await;
+        }
+        mesh.is_empty(SOON).await
+    });
+}
