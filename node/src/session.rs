@@ -18,7 +18,8 @@ use consume::Arrivals;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use request::Failure;
 use skein_proto::ids::{
-    ConsumerId, DataConsumerId, DataProducerId, NodeId, PeerId, ProducerId, TransportId, WorkerAddress,
+    ConsumerId, DataConsumerId, DataProducerId, NodeId, PeerId, ProducerId, SessionId, TransportId,
+    WorkerAddress,
 };
 use skein_proto::rpc::{DataProducerEntry, ProducerEntry, SessionFrame, SessionOpen};
 use skein_proto::signaling::{
@@ -65,6 +66,8 @@ struct Receiving {
     producer: ProducerId,
     /// Whose it is.
     peer: PeerId,
+    /// From which of its connections.
+    session: SessionId,
     kind: MediaKind,
     /// Whether the client wants it right now; what it accepted starts when this is so.
     paused_by_client: bool,
@@ -308,8 +311,11 @@ impl Session {
         match event {
             RoomEvent::PeerJoined(peer) => {
                 let (id, display_name, device) = (peer.id, peer.display_name, peer.device);
-                self.notify(Notification::NewPeer { id, display_name, device }).await
+                self.notify(Notification::NewPeer { id, display_name, device }).await?;
+                self.refresh_forwarded().await
             }
+            // To clients nothing happened, but for what is forwarded.
+            RoomEvent::PeerMoved(_) => self.refresh_forwarded().await,
             RoomEvent::PeerLeft(peer_id) => self.notify(Notification::PeerClosed { peer_id }).await,
             RoomEvent::PeerRenamed { peer, to, from } => {
                 self.notify(Notification::PeerDisplayNameChanged {

@@ -17,7 +17,9 @@
 
 mod placement;
 
-pub use placement::{Admit, Admitted, Guarantee, MovePeer, Outlook, Publish, Refusal, Reserve, Ticket};
+pub use placement::{
+    Admit, Admitted, Claim, Guarantee, MovePeer, Outlook, Publish, Refusal, Reserve, Ticket,
+};
 
 use crate::capacity::Sends;
 use crate::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};

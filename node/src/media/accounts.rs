@@ -39,6 +39,11 @@ impl Accounts {
         self.ledger.lock().release_ticket(ticket);
     }
 
+    /// A session is where it was to be; see [`Ledger::settle`].
+    pub fn settle(&self, session: SessionId) {
+        self.ledger.lock().settle(session, Instant::now());
+    }
+
     /// Gives up all that is kept for a session.
     pub fn release_session(&self, session: SessionId) {
         self.ledger.lock().release(session);

@@ -5,7 +5,7 @@ use super::layout::{Costs, Layout, price};
 use rand::Rng;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, WorkerAddress};
-use skein_proto::rpc::Outlook;
+use skein_proto::rpc::{Claim, Outlook};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
@@ -13,6 +13,9 @@ use std::time::Instant;
 const MOST_NEW: usize = 12;
 /// How many workers are asked although gossip says that they are full: gossip is old, and only they know.
 const DESPITE: usize = 2;
+
+/// A room has space where so many more of its peers fit.
+const ROOMY: u64 = 4;
 
 /// A peer that is to be placed.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub struct Proposal {
     pub demands: Vec<(WorkerAddress, Cost)>,
     /// What the room may need there afterwards.
     pub outlook: Outlook,
+    /// How much of what is left it may take.
+    pub claim: Claim,
 }
 
 /// What to do next for a peer.
@@ -58,6 +63,8 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Search {
     wish: Wish,
+    all: VecDeque<WorkerAddress>,
+    claim: Claim,
     order: VecDeque<WorkerAddress>,
     doubtful: VecDeque<WorkerAddress>,
     blocked: BTreeSet<WorkerAddress>,
@@ -67,8 +74,9 @@ pub struct Search {
 impl Search {
     /// Begins a search.
     pub fn new<R: Rng>(wish: Wish, layout: &Layout, field: &Field, now: Instant, rng: &mut R) -> Self {
-        let order = order(&wish, layout, field, now, rng).into();
-        Self { wish, order, doubtful: VecDeque::new(), blocked: BTreeSet::new(), despite: 0 }
+        let all: VecDeque<_> = order(&wish, layout, field, now, rng).into();
+        let (order, claim) = (all.clone(), Claim::Place);
+        Self { wish, all, claim, order, doubtful: VecDeque::new(), blocked: BTreeSet::new(), despite: 0 }
     }
 
     /// What to do next.
@@ -76,8 +84,15 @@ impl Search {
         let before = layout.costs();
         while let Some(at) = self.order.pop_front() {
             let Some(proposal) = propose(&self.wish, layout, &before, &at) else { continue };
+            let is_stuck = self.claim == Claim::Place && is_stuck(&self.wish, layout, &proposal, field, now);
             let lacking = |(worker, cost): &&(WorkerAddress, Cost)| {
-                let left = if *worker == at {
+                if is_stuck && *worker != at {
+                    let way_out = Cost::new(layout.way_out(worker), 0);
+                    return field
+                        .left_for_others(worker, now)
+                        .is_some_and(|left| !(*cost + way_out).fits(left));
+                }
+                let left = if *worker == at && self.claim == Claim::Place {
                     field.left_for_newcomers(worker, now)
                 } else {
                     field.left_for_others(worker, now)
@@ -86,7 +101,7 @@ impl Search {
             };
             let lacking: Vec<_> = proposal.demands.iter().filter(lacking).map(|(w, _)| w.clone()).collect();
             if lacking.is_empty() {
-                return Step::Ask(proposal);
+                return Step::Ask(Proposal { claim: self.claim, ..proposal });
             }
             self.blocked.extend(lacking.into_iter().filter(|worker| *worker != at));
             self.doubtful.push_back(at);
@@ -97,11 +112,17 @@ impl Search {
             }
             self.despite += 1;
             if let Some(proposal) = propose(&self.wish, layout, &before, &at) {
-                return Step::Ask(proposal);
+                return Step::Ask(Proposal { claim: self.claim, ..proposal });
             }
         }
         match self.blocked.pop_first() {
             Some(worker) => Step::MakeRoom(worker),
+            // Once more, for what is otherwise kept for the rooms that are there.
+            None if self.claim == Claim::Place => {
+                self.claim = Claim::LastPlace;
+                self.order = std::mem::take(&mut self.all);
+                self.next(layout, field, now)
+            }
             None => Step::GiveUp,
         }
     }
@@ -114,13 +135,30 @@ impl Search {
     }
 }
 
+/// Whether hardly anybody else would find a place on the workers of the room once a peer is there: then each of them
+/// should still be able to send to another worker.
+fn is_stuck(wish: &Wish, layout: &Layout, proposal: &Proposal, field: &Field, now: Instant) -> bool {
+    let one = layout.received().packets + wish.sends.one.packets;
+    let is_roomy = |at: &WorkerAddress| {
+        let cost =
+            proposal.demands.iter().find(|(worker, _)| worker == at).map_or(0, |(_, cost)| cost.packets);
+        is_roomy(at, cost, one, field, now)
+    };
+    !is_roomy(&proposal.at) && !layout.workers().any(|(at, _)| is_roomy(at))
+}
+
+/// Whether several peers who receive `one` fit on a worker beside something else.
+pub(super) fn is_roomy(at: &WorkerAddress, cost: u64, one: u64, field: &Field, now: Instant) -> bool {
+    field.left_for_newcomers(at, now).is_none_or(|left| left.packets >= cost + ROOMY * one)
+}
+
 /// What a peer on a worker would need, and where. None where the room cannot reach there.
 pub fn propose(wish: &Wish, layout: &Layout, before: &Costs, at: &WorkerAddress) -> Option<Proposal> {
     let mut after = layout.clone();
     after.add(at, wish.sends).ok()?;
     let demands = price(before, &after.costs());
     let outlook = Outlook { growth: growth(&after, at, wish), spare: after.to_go_on(at, wish.sends) };
-    Some(Proposal { at: at.clone(), demands, outlook })
+    Some(Proposal { at: at.clone(), demands, outlook, claim: Claim::Place })
 }
 
 /// How much a room is expected to grow on a worker, packets a second, when as many peers come as are expected and go there
@@ -181,6 +219,12 @@ fn order<R: Rng>(
             layout.workers().filter(|(at, _)| here(at)).map(|(at, peers)| (peers, at.clone())).collect();
         in_room.sort_by(|a, b| b.cmp(a));
         let nodes: BTreeSet<_> = in_room.iter().map(|(_, at)| at.node.clone()).collect();
+        // An audience is spread before any worker is full: another presenter costs each worker as much as it has listeners.
+        let has_space = |at: &WorkerAddress| {
+            !wish.audience
+                || field.left_for_newcomers(at, now).is_none_or(|left| left.packets >= field.comfort())
+        };
+        let (in_room, crowded): (Vec<_>, Vec<_>) = in_room.into_iter().partition(|(_, at)| has_space(at));
         for (_, at) in in_room {
             push(at, &mut order);
         }
@@ -189,7 +233,7 @@ fn order<R: Rng>(
             .iter()
             .flat_map(|node| field.workers(node))
             .filter_map(|at| Some((field.left_for_newcomers(&at, now)?, at)))
-            .filter(|(left, _)| need.inside().fits(*left))
+            .filter(|(left, at)| need.inside().fits(*left) && has_space(at))
             .collect();
         beside.sort_by_key(|(left, at)| (left.packets, at.clone()));
         for (_, at) in beside {
@@ -201,6 +245,9 @@ fn order<R: Rng>(
             let need = Need { now: need.inside(), later, near: &wish.entry };
             for at in field.best_fit(region, &need, MOST_NEW, now, rng) {
                 push(at, &mut order);
+            }
+            for (_, at) in &crowded {
+                push(at.clone(), &mut order);
             }
         }
         // Nowhere is as much open as it takes: where most is left, whatever other rooms may grow to.

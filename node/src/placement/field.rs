@@ -54,8 +54,43 @@ struct Known {
     heard: Instant,
 }
 
-/// Workers by what is open on them, packets a second.
-type Places = BTreeMap<u64, BTreeSet<WorkerAddress>>;
+/// Workers by packets a second.
+#[derive(Debug, Default)]
+struct Places(BTreeMap<u64, BTreeSet<WorkerAddress>>);
+
+impl Places {
+    fn put(&mut self, packets: u64, at: WorkerAddress) {
+        self.0.entry(packets).or_default().insert(at);
+    }
+
+    fn take(&mut self, packets: u64, at: &WorkerAddress) {
+        if let Some(all) = self.0.get_mut(&packets) {
+            all.remove(at);
+            if all.is_empty() {
+                self.0.remove(&packets);
+            }
+        }
+    }
+}
+
+/// The workers of a region that take peers.
+#[derive(Debug, Default)]
+struct Region {
+    by_open: Places,
+    by_free: Places,
+}
+
+impl Region {
+    fn put(&mut self, at: &WorkerAddress, figures: &WorkerFigures) {
+        self.by_open.put(figures.open, at.clone());
+        self.by_free.put(figures.free, at.clone());
+    }
+
+    fn take(&mut self, at: &WorkerAddress, figures: &WorkerFigures) {
+        self.by_open.take(figures.open, at);
+        self.by_free.take(figures.free, at);
+    }
+}
 
 /// What something needs that is to be placed.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +107,7 @@ pub struct Need<'a> {
 #[derive(Debug, Default)]
 pub struct Field {
     nodes: HashMap<NodeId, Known>,
-    by_open: BTreeMap<String, Places>,
+    regions: BTreeMap<String, Region>,
     /// The most that any worker was ever said to carry, packets a second.
     largest: u64,
 }
@@ -89,9 +124,9 @@ impl Field {
         self.forget(node);
         self.largest = figures.workers.iter().map(|worker| worker.total).fold(self.largest, u64::max);
         if figures.takes {
-            let places = self.by_open.entry(figures.region.clone()).or_default();
+            let region = self.regions.entry(figures.region.clone()).or_default();
             for (at, worker) in addresses(node, &figures) {
-                places.entry(worker.open).or_default().insert(at);
+                region.put(&at, &worker);
             }
         }
         self.nodes.insert(node.clone(), Known { figures, heard });
@@ -100,12 +135,12 @@ impl Field {
     /// A node is gone.
     pub fn forget(&mut self, node: &NodeId) {
         let Some(known) = self.nodes.remove(node) else { return };
-        if let Some(places) = self.by_open.get_mut(&known.figures.region) {
+        if let Some(region) = self.regions.get_mut(&known.figures.region) {
             for (at, worker) in addresses(node, &known.figures) {
-                take(places, worker.open, &at);
+                region.take(&at, &worker);
             }
-            if places.is_empty() {
-                self.by_open.remove(&known.figures.region);
+            if region.by_open.0.is_empty() {
+                self.regions.remove(&known.figures.region);
             }
         }
     }
@@ -123,15 +158,15 @@ impl Field {
     pub fn correct(&mut self, at: &WorkerAddress, free: u64) {
         let Some(known) = self.nodes.get_mut(&at.node) else { return };
         let Some(worker) = known.figures.workers.get_mut(usize::from(at.worker)) else { return };
-        let before = worker.open;
+        let before = *worker;
         worker.open = (worker.open + free).saturating_sub(worker.free);
         worker.free = free;
         if known.figures.takes
-            && before != worker.open
-            && let Some(places) = self.by_open.get_mut(&known.figures.region)
+            && before != *worker
+            && let Some(region) = self.regions.get_mut(&known.figures.region)
         {
-            take(places, before, at);
-            places.entry(worker.open).or_default().insert(at.clone());
+            region.take(at, &before);
+            region.put(at, worker);
         }
     }
 
@@ -192,7 +227,7 @@ impl Field {
 
     /// The regions with nodes that take peers, `first` before the others.
     pub fn regions(&self, first: Option<&str>) -> Vec<&str> {
-        let mut regions: Vec<_> = self.by_open.keys().map(String::as_str).collect();
+        let mut regions: Vec<_> = self.regions.keys().map(String::as_str).collect();
         regions.sort_by_key(|region| Some(*region) != first);
         regions
     }
@@ -207,7 +242,9 @@ impl Field {
         now: Instant,
         rng: &mut R,
     ) -> Vec<WorkerAddress> {
-        let Some(places) = self.by_open.get(region) else { return Vec::new() };
+        let Some(places) = self.regions.get(region).map(|region| &region.by_open.0) else {
+            return Vec::new();
+        };
         let zone = self.nodes.get(need.near).map(|known| known.figures.zone.as_str());
         let fitting: Vec<_> = places
             .range(need.later.max(need.now.packets)..)
@@ -236,7 +273,9 @@ impl Field {
 
     /// The workers of a region with most left, whatever is expected of them: for what fits nowhere by the book.
     pub fn freest(&self, region: &str, most: usize, now: Instant) -> Vec<WorkerAddress> {
-        let Some(places) = self.by_open.get(region) else { return Vec::new() };
+        let Some(places) = self.regions.get(region).map(|region| &region.by_free.0) else {
+            return Vec::new();
+        };
         let there = places.values().rev().flatten().filter(|at| self.takes(&at.node, now));
         there.take(most).cloned().collect()
     }
@@ -247,15 +286,6 @@ impl Field {
 
     fn figures(&self, at: &WorkerAddress) -> Option<&WorkerFigures> {
         self.nodes.get(&at.node)?.figures.workers.get(usize::from(at.worker))
-    }
-}
-
-fn take(places: &mut Places, open: u64, at: &WorkerAddress) {
-    if let Some(all) = places.get_mut(&open) {
-        all.remove(at);
-        if all.is_empty() {
-            places.remove(&open);
-        }
     }
 }
 

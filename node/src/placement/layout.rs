@@ -213,6 +213,11 @@ impl Layout {
         self.parts.range(first..).next().filter(|(at, _)| at.node == *node).map(|(at, _)| at.clone())
     }
 
+    /// What it takes on a worker to send what is sent there to one more worker, packets a second.
+    pub fn way_out(&self, at: &WorkerAddress) -> u64 {
+        self.parts.get(at).map_or(0, |part| part.sends.all.packets)
+    }
+
     /// What it takes on a worker for the room to go on elsewhere, packets a second: to send what is sent there to one more
     /// worker, and to send what a newcomer there sends to all that are here.
     pub fn to_go_on(&self, at: &WorkerAddress, newcomer: Sends) -> u64 {

@@ -5,12 +5,14 @@
 
 use skein_proto::capacity::{Cost, REFERENCE};
 use skein_proto::ids::{RoomId, SessionId};
-use skein_proto::rpc::{Outlook, Reserve, Ticket};
+use skein_proto::rpc::{Claim, Outlook, Reserve, Ticket};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 /// How long a reservation holds. The streams that it is for come within this time.
 pub const RESERVATION_LIFE: Duration = Duration::from_secs(5);
+/// How long what is kept for a peer that has arrived still holds.
+pub const SETTLE: Duration = Duration::from_secs(1);
 /// How long a room that last grew this long ago is still expected to grow.
 pub const GROWTH_LIFE: Duration = Duration::from_secs(60);
 /// How long a guarantee holds unless its room's home renews it.
@@ -19,8 +21,8 @@ pub const GUARANTEE_LIFE: Duration = Duration::from_secs(15);
 /// What of a worker's packets a second only peers that move may use: a peer that leaves a full worker is in both places for
 /// a while, and without this it could never leave. A fiftieth, and on small workers as much as a small room needs.
 pub fn kept_for_moves(worker_packets: u64) -> u64 {
-    let small_room = REFERENCE.packets * 12;
-    (worker_packets / 50).max(small_room.min(worker_packets / 10))
+    let small_room = REFERENCE.packets * 8;
+    (worker_packets / 100).max(small_room.min(worker_packets / 20))
 }
 
 /// What a host can carry.
@@ -197,7 +199,7 @@ impl Ledger {
     /// # Errors
     /// Names a worker that has no room; then nothing is kept.
     pub fn reserve(&mut self, wish: &Reserve, now: Instant) -> Result<(), Full> {
-        let Reserve { ticket, session, room, demands, at, moves } = wish;
+        let Reserve { ticket, session, room, demands, at, claim } = wish;
         self.expire(now);
         let mut bits = 0;
         for (worker, cost) in demands {
@@ -206,13 +208,13 @@ impl Ledger {
             let cost = book.beyond_promise(room, *cost);
             bits += cost.bits;
             let spare = book.spare.largest();
-            // Who moves to a worker leaves alone what is kept there for those who leave it.
             let kept = kept_for_moves(self.budget.worker_packets);
             let is_new = at.is_some_and(|(at, _)| at == *worker);
-            let spare = match (*moves, is_new) {
-                (true, false) => 0,
-                (false, false) => kept,
-                (_, true) => kept + spare,
+            let spare = match (claim, is_new) {
+                (Claim::Place, true) => kept + spare,
+                // Who moves to a worker leaves alone what is kept there for those who leave it.
+                (Claim::Place | Claim::LastPlace, _) | (Claim::Move, true) => kept,
+                (Claim::Move, false) => 0,
             };
             let left = Cost::new(self.packets_left(book), self.bits_left());
             if cost.packets.saturating_add(spare) > left.packets.max(spare)
@@ -239,6 +241,14 @@ impl Ledger {
     pub fn release(&mut self, session: SessionId) {
         for book in &mut self.books {
             book.holds.retain(|hold| hold.session != session);
+        }
+    }
+
+    /// A session is where it was to be, and its streams with it: what it did not use of what is kept for it is kept no
+    /// longer than [`SETTLE`].
+    pub fn settle(&mut self, session: SessionId, now: Instant) {
+        for hold in self.books.iter_mut().flat_map(|book| &mut book.holds).filter(|h| h.session == session) {
+            hold.until = hold.until.min(now + SETTLE);
         }
     }
 
@@ -376,7 +386,7 @@ mod tests {
 
     fn wish(name: &str, n: u64, demands: &[(u16, Cost)]) -> Reserve {
         let (session, demands) = (session(n), demands.to_vec());
-        Reserve { ticket: Ticket(n), session, room: room(name), demands, at: None, moves: true }
+        Reserve { ticket: Ticket(n), session, room: room(name), demands, at: None, claim: Claim::Move }
     }
 
     fn packets(packets: u64) -> Cost {
@@ -454,9 +464,9 @@ mod tests {
     fn what_is_spare_is_for_rooms_to_go_on_elsewhere_and_what_is_kept_for_those_who_leave() {
         let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
         assert_eq!(kept_for_moves(BUDGET.worker_packets), 100);
-        let mut reserve = |n, cost, comes, moves| {
+        let mut reserve = |n, cost, comes, claim| {
             let at = if comes { Some((0, Outlook { growth: 0, spare: 200 })) } else { None };
-            ledger.reserve(&Reserve { at, moves, ..wish("r", n, &[(0, packets(cost))]) }, now)
+            ledger.reserve(&Reserve { at, claim, ..wish("r", n, &[(0, packets(cost))]) }, now)
         };
         assert!(reserve(1, 600, true, false).is_ok());
         assert!(reserve(2, 101, true, false).is_err(), "a newcomer gets neither");

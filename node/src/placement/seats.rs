@@ -21,12 +21,14 @@ pub struct Seat {
     actual: Sends,
     /// What it is expected to send at first.
     expected: Sends,
+    /// Whether what it sends reaches nobody yet: its peer still sends from another seat.
+    quiet: bool,
 }
 
 impl Seat {
     /// What it is counted with.
     pub fn sends(&self) -> Sends {
-        self.actual.max(self.expected)
+        if self.quiet { Sends::NOTHING } else { self.actual.max(self.expected) }
     }
 }
 
@@ -88,17 +90,50 @@ impl Seats {
         expected: Sends,
         now: Instant,
     ) -> Result<(), TooWide> {
+        self.sit_as(session, peer, at, expected, false, now)
+    }
+
+    /// Somebody sits down here who sends from another seat until it has left that: what it sends from here reaches nobody
+    /// before [`Self::speak_up`].
+    ///
+    /// # Errors
+    /// As [`Self::sit`].
+    pub fn sit_quietly(
+        &mut self,
+        session: SessionId,
+        peer: &PeerId,
+        at: &WorkerAddress,
+        expected: Sends,
+        now: Instant,
+    ) -> Result<(), TooWide> {
+        self.sit_as(session, peer, at, expected, true, now)
+    }
+
+    fn sit_as(
+        &mut self,
+        session: SessionId,
+        peer: &PeerId,
+        at: &WorkerAddress,
+        expected: Sends,
+        quiet: bool,
+        now: Instant,
+    ) -> Result<(), TooWide> {
         if self.seats.get(&session).is_some_and(|seat| seat.at == *at) {
             return Ok(());
         }
         self.stand_up(&session);
-        self.layout.add(at, expected)?;
-        let seat = Seat { peer: peer.clone(), at: at.clone(), actual: Sends::NOTHING, expected };
+        let seat = Seat { peer: peer.clone(), at: at.clone(), actual: Sends::NOTHING, expected, quiet };
+        self.layout.add(at, seat.sends())?;
         self.seats.insert(session, seat);
         if expected != Sends::NOTHING {
             self.expected.push_back((now + EXPECTED_FOR, session));
         }
         Ok(())
+    }
+
+    /// What somebody sends reaches the others from now on.
+    pub fn speak_up(&mut self, session: &SessionId) {
+        self.change(session, |seat| seat.quiet = false);
     }
 
     /// Somebody goes, with all that it sends.

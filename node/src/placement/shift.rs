@@ -3,13 +3,14 @@
 //!
 //! A move is make-before-break: for a while the peer is in both places, and that has to fit everywhere.
 
+use super::choose::is_roomy;
 use super::field::{Field, Need};
-use super::layout::{Layout, price};
+use super::layout::{Costs, Layout, price};
 use super::seats::{Seat, Seats};
 use rand::Rng;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{SessionId, WorkerAddress};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// A worker may be filled so far by peers that are moved there only to bring a room together.
@@ -30,15 +31,39 @@ pub struct Shift {
     pub to: WorkerAddress,
 }
 
-/// What has to be reserved while a peer is in both places.
-pub fn demands(seats: &Seats, shift: &Shift) -> Option<Vec<(WorkerAddress, Cost)>> {
-    let mut both = seats.layout().clone();
-    both.add(&shift.to, seats.get(&shift.session)?.sends()).ok()?;
-    Some(price(&seats.layout().costs(), &both.costs()))
+/// What has to be reserved for each of several peers that move at once, while it is in both places; nothing for one that
+/// cannot go. What one of them needs the next does not need again.
+pub fn demands(seats: &Seats, shifts: &[Shift]) -> Vec<Option<Vec<(WorkerAddress, Cost)>>> {
+    let mut lies = seats.layout().clone();
+    let each = |shift: &Shift| {
+        let before = lies.costs();
+        let (most, after) = moving(&lies, seats.get(&shift.session)?, &shift.to)?;
+        lies = after;
+        Some(price(&before, &most))
+    };
+    shifts.iter().map(each).collect()
 }
 
-/// Whom to move off a worker so that one more peer, who sends `sends`, finds its place there or elsewhere in the room:
-/// listeners first, and as few as it takes. Empty where nothing helps. `may_move` leaves out who must stay.
+/// The most that a room costs while one of its peers moves, and how it lies afterwards. What the peer receives comes to
+/// both places; what it sends reaches the others from where it was until it has left that.
+fn moving(layout: &Layout, seat: &Seat, to: &WorkerAddress) -> Option<(Costs, Layout)> {
+    let sends = seat.sends();
+    let mut lies = layout.clone();
+    lies.add(to, Sends::NOTHING).ok()?;
+    let mut most = lies.costs();
+    // A producer that nobody consumes costs what it receives.
+    *most.entry(to.clone()).or_default() += sends.all.inside();
+    lies.remove(&seat.at, sends);
+    lies.send(to, Sends::NOTHING, sends).ok()?;
+    for (at, cost) in lies.costs() {
+        let known = most.entry(at).or_default();
+        *known = known.max(cost);
+    }
+    Some((most, lies))
+}
+
+/// Whom to move off workers that would have to carry what one more peer sends, `sends`, and cannot: listeners first, and
+/// as few as it takes for it to find a place. Empty where nothing helps. `may_move` leaves out who must stay.
 pub fn make_room<R: Rng>(
     seats: &Seats,
     blocked: &WorkerAddress,
@@ -48,20 +73,80 @@ pub fn make_room<R: Rng>(
     now: Instant,
     rng: &mut R,
 ) -> Vec<Shift> {
-    let there = movable(seats, blocked, may_move);
     let layout = seats.layout();
-    for to in places(layout, blocked, field, now, rng) {
-        let mut count = 1;
-        while count <= there.len() {
-            let going = there.get(..count).unwrap_or_default();
-            if let Some(shifts) = try_moving(seats, going, &to, sends, field, now) {
-                return shifts;
-            }
-            // All at once, where not even twice as many would do, so that a room that moves whole is found soon.
-            count = if count == there.len() { count + 1 } else { (count * 2).min(there.len()) };
-        }
+    let mut movable: BTreeMap<&WorkerAddress, Vec<_>> = BTreeMap::new();
+    for (id, seat) in seats.iter().filter(|(id, _)| may_move(id)) {
+        movable.entry(&seat.at).or_default().push((id, seat));
     }
-    Vec::new()
+    for there in movable.values_mut() {
+        // The last goes first.
+        there.sort_by_key(|(id, seat)| std::cmp::Reverse((seat.sends().one.packets, **id)));
+    }
+    let room = places(layout, blocked, field, now, rng);
+    room.into_iter().find_map(|to| clear(layout, movable.clone(), &to, sends, field, now)).unwrap_or_default()
+}
+
+/// Moves peers to a worker, one by one, from wherever too little is left, until a newcomer fits there.
+fn clear(
+    layout: &Layout,
+    mut movable: BTreeMap<&WorkerAddress, Vec<(&SessionId, &Seat)>>,
+    to: &WorkerAddress,
+    sends: Sends,
+    field: &Field,
+    now: Instant,
+) -> Option<Vec<Shift>> {
+    let before = layout.costs();
+    let (mut lies, mut found) = (layout.clone(), Vec::new());
+    while found.len() <= MOST_MOVED {
+        let mut with = lies.clone();
+        with.add(to, sends).ok()?;
+        let price = price(&before, &with.costs());
+        let lacks = |at: &WorkerAddress, cost: &Cost| {
+            let left = field.left_for_others(at, now)?;
+            (!cost.fits(left)).then(|| cost.packets.saturating_sub(left.packets))
+        };
+        let Some((worst, _)) =
+            price.iter().filter_map(|(at, cost)| Some((at, lacks(at, cost)?))).max_by_key(|(_, lack)| *lack)
+        else {
+            return Some(found);
+        };
+        if worst == to {
+            return None;
+        }
+        let (id, seat) = movable.get_mut(worst)?.pop()?;
+        lies = can_go(&before, &lies, seat, to, field, now)?;
+        found.push(Shift { session: *id, from: seat.at.clone(), to: to.clone() });
+    }
+    None
+}
+
+/// Whether a peer can go to another worker. Answers how the room lies afterwards.
+fn can_go(
+    before: &Costs,
+    lies: &Layout,
+    seat: &Seat,
+    to: &WorkerAddress,
+    field: &Field,
+    now: Instant,
+) -> Option<Layout> {
+    let (most, after) = moving(lies, seat, to)?;
+    let fits = |(at, cost): &(WorkerAddress, Cost)| {
+        let left = if at == to { field.left_for_others(at, now) } else { field.left(at, now) };
+        left.is_none_or(|left| cost.fits(left))
+    };
+    price(before, &most).iter().all(fits).then_some(after)
+}
+
+/// Whether all of these can go, one after the other. Answers how the room lies afterwards.
+fn can_all_go(
+    layout: &Layout,
+    going: &[(&SessionId, &Seat)],
+    to: &WorkerAddress,
+    field: &Field,
+    now: Instant,
+) -> Option<Layout> {
+    let before = layout.costs();
+    going.iter().try_fold(layout.clone(), |lies, (_, seat)| can_go(&before, &lies, seat, to, field, now))
 }
 
 /// Who may move off a worker: those who send least first, and not more than [`MOST_MOVED`].
@@ -76,57 +161,12 @@ fn movable<'a>(
     there
 }
 
-/// Whether peers can go to another worker one after the other, each of them in both places for a while. Answers the
-/// layout afterwards.
-fn can_go(
-    layout: &Layout,
-    going: &[(&SessionId, &Seat)],
-    to: &WorkerAddress,
-    field: &Field,
-    now: Instant,
-) -> Option<Layout> {
-    let before = layout.costs();
-    let fits = |(at, cost): &(WorkerAddress, Cost)| {
-        let left = if at == to { field.left_for_newcomers(at, now) } else { field.left(at, now) };
-        left.is_none_or(|left| cost.fits(left))
-    };
-    let mut after = layout.clone();
-    for (_, seat) in going {
-        after.add(to, seat.sends()).ok()?;
-        if !price(&before, &after.costs()).iter().all(fits) {
-            return None;
-        }
-        after.remove(&seat.at, seat.sends());
-    }
-    Some(after)
-}
-
-/// Whether it helps when these go: afterwards the newcomer has to fit somewhere.
-fn try_moving(
-    seats: &Seats,
-    going: &[(&SessionId, &Seat)],
-    to: &WorkerAddress,
-    sends: Sends,
-    field: &Field,
-    now: Instant,
-) -> Option<Vec<Shift>> {
-    let after = can_go(seats.layout(), going, to, field, now)?;
-    let before = seats.layout().costs();
-    let fits = |(at, cost): &(WorkerAddress, Cost)| field.left(at, now).is_none_or(|left| cost.fits(left));
-    let places: Vec<_> = after.workers().map(|(at, _)| at.clone()).collect();
-    let somewhere = places.iter().any(|at| {
-        let mut with = after.clone();
-        with.add(at, sends).is_ok() && price(&before, &with.costs()).iter().all(fits)
-    });
-    somewhere.then(|| shifts(going, to))
-}
-
 fn shifts(going: &[(&SessionId, &Seat)], to: &WorkerAddress) -> Vec<Shift> {
     going.iter().map(|(id, seat)| Shift { session: **id, from: seat.at.clone(), to: to.clone() }).collect()
 }
 
-/// Whom to move off a worker that has too little left: all of the room that is there, where that fits elsewhere, or else
-/// somebody.
+/// Whom to move off a worker that has too little left: all of the room that is there, where that fits elsewhere, or else,
+/// where more is carried than should be, as many as that helps with.
 pub fn relieve<R: Rng>(
     seats: &Seats,
     pressed: &WorkerAddress,
@@ -137,21 +177,35 @@ pub fn relieve<R: Rng>(
 ) -> Vec<Shift> {
     let there = movable(seats, pressed, &may_move);
     let before = seats.layout().costs();
-    let over = field.is_over(pressed);
+    let is_over = field.is_over(pressed);
+    let must = is_over || field.left_for_newcomers(pressed, now).is_some_and(|left| left.packets == 0);
+    let cost = |costs: &Costs, at: &WorkerAddress| costs.get(at).map_or(0, |cost| cost.packets);
+    let one = seats.layout().received().packets;
+    let is_large = cost(&before, pressed) > field.comfort();
+    let is_stuck = !seats.layout().workers().any(|(at, _)| is_roomy(at, 0, one, field, now));
+    let mut some = Vec::new();
     for to in places(seats.layout(), pressed, field, now, rng) {
-        let Some(after) = can_go(seats.layout(), &there, &to, field, now) else { continue };
-        let more =
-            price(&before, &after.costs()).iter().find(|(at, _)| *at == to).map_or(0, |(_, c)| c.packets);
-        let comfortable =
-            field.left_for_newcomers(&to, now).is_some_and(|l| l.packets >= more + field.comfort());
-        if over || comfortable {
-            return shifts(&there, &to);
+        let (mut lies, mut count) = (seats.layout().clone(), 0);
+        for (_, seat) in &there {
+            let Some(after) = can_go(&before, &lies, seat, &to, field, now) else { break };
+            (lies, count) = (after, count + 1);
+        }
+        let after = lies.costs();
+        if count == there.len() {
+            let more = cost(&after, &to).saturating_sub(cost(&before, &to));
+            let left = field.left_for_newcomers(&to, now).unwrap_or_default();
+            if left.packets >= more + if must { 0 } else { field.comfort() } {
+                return shifts(&there, &to);
+            }
+        } else if is_over && some.is_empty() && cost(&after, pressed) < cost(&before, pressed) {
+            some = shifts(there.get(..count).unwrap_or_default(), &to);
+        } else if is_stuck && is_large && some.is_empty() && count > 0 && is_roomy(&to, one, one, field, now)
+        {
+            // One goes ahead while there is still a way.
+            some = shifts(there.get(..1).unwrap_or_default(), &to);
         }
     }
-    if over {
-        return make_room(seats, pressed, Sends::NOTHING, field, may_move, now, rng);
-    }
-    Vec::new()
+    some
 }
 
 /// Where peers of a room could go instead of `from`: to its other workers, then to where it fits whole, then to where
@@ -199,7 +253,7 @@ pub fn bring_together(
     }
     let before = layout.costs();
     for (_, to) in others.iter().rev().filter(|(_, at)| field.takes(&at.node, now)) {
-        let Some(after) = can_go(layout, &there, to, field, now) else { continue };
+        let Some(after) = can_all_go(layout, &there, to, field, now) else { continue };
         let comfortable = price(&before, &after.costs()).iter().all(|(at, more)| {
             field.fullness_with(at, more.packets, now).is_some_and(|full| full <= COMFORTABLE)
         });

@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skein_proto::capacity::{Cost, REFERENCE, Sends};
 use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
-use skein_proto::rpc::{Reserve, Ticket};
+use skein_proto::rpc::{Claim, Reserve, Ticket};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,7 @@ impl Mesh {
                 room: room.clone(),
                 demands: vec![(at.worker, *cost)],
                 at: None,
-                moves: false,
+                claim: Claim::Place,
             };
             let ledger = self.ledgers.get_mut(&at.node).expect("is there");
             if ledger.reserve(&wish, self.now).is_err() {

@@ -310,7 +310,7 @@ impl HomeRoom {
         if entry.from.is_some() {
             match known {
                 Some(old) if Some(old.session) == entry.from => {
-                    let _ = self.seats.sit(session, &peer, &entry.host, Sends::NOTHING, now);
+                    let _ = self.seats.sit_quietly(session, &peer, &entry.host, Sends::NOTHING, now);
                     self.arriving.insert(peer, entry);
                     return;
                 }
@@ -342,6 +342,7 @@ impl HomeRoom {
             // A room too wide for it was refused at the door; who is there is there.
             let _ = self.seats.sit(session, &peer, &entry.host, Sends::NOTHING, now);
         }
+        self.seats.speak_up(&session);
         let made = self.roster.apply(RosterChange::Peer(entry));
         self.grew |= self.roster.peers.len() > self.peak;
         self.peak = self.peak.max(self.roster.peers.len());
@@ -355,6 +356,7 @@ impl HomeRoom {
         let made = match self.arriving.remove(peer) {
             Some(arriving) if is_known && arriving.session != session => {
                 self.plans.remove(peer);
+                self.seats.speak_up(&arriving.session);
                 told.push((arriving.host.node.clone(), HomeMessage::Arrived(arriving.session)));
                 let entry = PeerEntry { from: None, ..arriving };
                 let node = entry.host.node.clone();

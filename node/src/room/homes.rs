@@ -64,6 +64,7 @@ struct Home {
     links: HashMap<NodeId, Link>,
     balanced: Instant,
     guaranteed: balance::Promise,
+    line: Arc<admission::Line>,
 }
 
 struct Link {
@@ -166,7 +167,13 @@ impl Homes {
             let settling = now.duration_since(*self.members_changed.lock()) < TAKEOVER;
             let fan_out = self.settings.placement.fan_out as usize;
             let room = HomeRoom::new(id.clone(), self.settings.options, fan_out, settling, now);
-            Home { room, links: HashMap::new(), balanced: now, guaranteed: balance::Promise::default() }
+            Home {
+                room,
+                links: HashMap::new(),
+                balanced: now,
+                guaranteed: balance::Promise::default(),
+                line: Arc::default(),
+            }
         })
     }
 

@@ -244,6 +244,7 @@ impl HostRoom {
             // Its place is taken, here.
             Some(entry) if entry.from == Some(session) => {
                 self.tell_home(HostMessage::Change(gone));
+                self.context.workers.accounts().settle(entry.session);
                 let made = state.own.apply(RosterChange::PeerMoved(PeerEntry { from: None, ..entry }));
                 publish(state, &RosterIndex::default(), made);
             }
@@ -353,6 +354,15 @@ impl HostRoom {
     /// The worker that passes on another node's producers to this node, where it does not get them from there.
     pub(super) fn relay(&self, origin: &NodeId) -> Option<WorkerAddress> {
         self.state.lock().relays.get(origin).cloned()
+    }
+
+    /// Whether a connection is to take the place of an older one of its peer and has not yet. Until then what it sends
+    /// goes to nobody: the others still receive the same from the older one, and a worker that is left because it is full
+    /// could not carry both.
+    pub fn is_arriving(&self, peer: &PeerId, session: SessionId) -> bool {
+        let state = self.state.lock();
+        let counts = state.own.session(peer).max(state.others.session(peer));
+        counts.is_some_and(|counts| counts < session)
     }
 
     /// Whose media is forwarded, in a room that does not forward all.
@@ -469,7 +479,9 @@ impl HostRoom {
         let Some(entry) = peer.and_then(|peer| state.arriving.remove(&peer)) else { return };
         // The connection before it was elsewhere: what that sent is gone by the home's word, and the peer is here now.
         state.others.peers.remove(&entry.peer);
-        state.own.apply(RosterChange::PeerMoved(PeerEntry { from: None, ..entry }));
+        self.context.workers.accounts().settle(session);
+        let made = state.own.apply(RosterChange::PeerMoved(PeerEntry { from: None, ..entry }));
+        publish(state, &RosterIndex::default(), made);
     }
 
     fn own_change(&self, state: &mut State, change: RosterChange) {

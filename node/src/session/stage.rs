@@ -2,7 +2,7 @@
 
 use super::request::{Answer, Failure, done};
 use super::{End, Receiving, Session};
-use skein_proto::ids::{ConsumerId, PeerId};
+use skein_proto::ids::{ConsumerId, PeerId, SessionId};
 use skein_proto::rpc::{HostMessage, RosterChange};
 use skein_proto::signaling::{MediaKind, Notification, Role};
 
@@ -63,8 +63,11 @@ impl Session {
         }
     }
 
-    /// Whether the room forwards a peer's media of a kind to this peer.
-    pub(super) fn is_forwarded(&self, kind: MediaKind, peer: &PeerId) -> bool {
+    /// Whether the room forwards what a connection of a peer sends of a kind to this peer.
+    pub(super) fn is_forwarded(&self, kind: MediaKind, peer: &PeerId, session: SessionId) -> bool {
+        if self.room.is_arriving(peer, session) {
+            return false;
+        }
         let Some(forward) = self.room.forward() else { return true };
         match kind {
             MediaKind::Video => forward.video.contains(peer) || self.pins.contains(peer),
@@ -74,7 +77,8 @@ impl Session {
 
     /// The consumers that are forwarded now and were not, or the other way round.
     fn forward_changes(&self) -> Vec<(ConsumerId, bool)> {
-        let now = |receiving: &Receiving| self.is_forwarded(receiving.kind, &receiving.peer);
+        let now =
+            |receiving: &Receiving| self.is_forwarded(receiving.kind, &receiving.peer, receiving.session);
         let changed = self.consumers.iter().filter(|(_, receiving)| now(receiving) != receiving.forwarded);
         changed.map(|(id, receiving)| (id.clone(), now(receiving))).collect()
     }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 /// How long all of it may take. A home that died is replaced within a second or two.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long one home may take: it may have to ask many workers.
-const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// How long one home may take: it may have to ask many workers, and to wait for peers that make room.
+const CALL_DEADLINE: Duration = Duration::from_secs(8);
 /// How often an answer that names another home is followed at once.
 const HOPS: u32 = 2;
 /// How long to wait before the view is looked at again.

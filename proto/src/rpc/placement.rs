@@ -67,6 +67,18 @@ pub struct Admitted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
+/// How much of what a worker has left a reservation may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Claim {
+    /// For a newcomer while there may be other places: what rooms on its worker need to go on elsewhere, and what is kept
+    /// for moves, stay.
+    Place,
+    /// For a newcomer who has no other place: only what is kept for moves stays.
+    LastPlace,
+    /// For a peer that moves: all of it, except that on its new worker what is kept for moves stays.
+    Move,
+}
+
 /// Keep room for a session. Decided from live counters; expires within seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reserve {
@@ -80,8 +92,8 @@ pub struct Reserve {
     pub demands: Vec<(u16, Cost)>,
     /// On which worker the session is to be, where that is one of them.
     pub at: Option<(u16, Outlook)>,
-    /// Whether peers move: what is kept for that may be used.
-    pub moves: bool,
+    /// How much of what is left it may take.
+    pub claim: Claim,
 }
 
 /// What a room may need on a worker beside what it has there.

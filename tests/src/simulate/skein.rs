@@ -19,7 +19,9 @@ use skein_node::room::home::HomeRoom;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::room::{RoomMode, RoomOptions, RoomWish};
-use skein_proto::rpc::{HostMessage, Json, Outlook, PeerEntry, ProducerEntry, Reserve, RosterChange, Ticket};
+use skein_proto::rpc::{
+    Claim, HostMessage, Json, Outlook, PeerEntry, ProducerEntry, Reserve, RosterChange, Ticket,
+};
 use skein_proto::signaling::{Device, MediaKind, Role};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
@@ -201,6 +203,18 @@ impl Skein {
         self.field.hear(&node.id, figures, heard);
     }
 
+    /// While peers move, what nodes say of themselves arrives.
+    fn catch_up(&mut self) {
+        let until = self.now + MOVE;
+        while self.gossip.peek().is_some_and(|std::cmp::Reverse((due, _))| *due <= until)
+            && let Some(std::cmp::Reverse((due, node))) = self.gossip.pop()
+        {
+            if self.nodes[node].due == Some(due) {
+                self.hear(node);
+            }
+        }
+    }
+
     /// Something changed on a node: it will say so.
     fn changed(&mut self, index: usize) {
         let Some(node) = self.nodes.get_mut(index) else { return };
@@ -226,7 +240,7 @@ impl Skein {
         session: SessionId,
         demands: &[(WorkerAddress, Cost)],
         place: Option<(&WorkerAddress, Outlook)>,
-        moves: bool,
+        claim: Claim,
     ) -> Result<Ticket, WorkerAddress> {
         self.sessions += 1;
         let ticket = Ticket(self.sessions);
@@ -237,8 +251,10 @@ impl Skein {
             let place =
                 place.filter(|(place, _)| *place == at).map(|(place, outlook)| (place.worker, outlook));
             let demands = vec![(at.worker, *cost)];
-            let wish = Reserve { ticket, session, room: room.clone(), demands, at: place, moves };
-            if ledger.reserve(&wish, now).is_err() {
+            let wish = Reserve { ticket, session, room: room.clone(), demands, at: place, claim };
+            if let Err(full) = ledger.reserve(&wish, now) {
+                // A host that refuses says what it has left.
+                self.field.correct(at, full.left.packets);
                 for index in kept {
                     let node: &mut Node = &mut self.nodes[index];
                     node.ledger.release_ticket(ticket);
@@ -349,6 +365,15 @@ impl Skein {
         self.charge(key);
     }
 
+    /// What a client that has moved sends reaches the others.
+    fn speak_up(&mut self, key: u32, peer: u32, at: &WorkerAddress, media: Media) {
+        let Some(room) = self.rooms.get_mut(&key) else { return };
+        let Some(seat) = room.peers.get_mut(&peer) else { return };
+        let before = std::mem::replace(&mut seat.media, media);
+        let _ = room.truth.send(at, sends(before), sends(media));
+        self.charge(key);
+    }
+
     /// A client's media ends on a host.
     fn depart(&mut self, key: u32, peer: u32, seat: &Seat) {
         let host = seat.at.node.clone();
@@ -364,7 +389,6 @@ impl Skein {
             room.home.detach(&host);
             self.nodes[index].ledger.forget(&name(format!("r{key}")));
         }
-        self.charge(key);
     }
 
     /// Searches a place for a peer until one is reserved.
@@ -393,7 +417,7 @@ impl Skein {
                         continue;
                     }
                     let place = Some((&proposal.at, proposal.outlook));
-                    match self.reserve(&room_id, session, &proposal.demands, place, false) {
+                    match self.reserve(&room_id, session, &proposal.demands, place, proposal.claim) {
                         Ok(_) => return (Some(proposal.at), waited),
                         Err(by) => {
                             if let Some(room) = self.rooms.get_mut(&key) {
@@ -413,6 +437,7 @@ impl Skein {
                     if self.shift(key, &shifts) {
                         waited += MOVE;
                         room_made += 1;
+                        self.catch_up();
                         let Some(room) = self.rooms.get(&key) else { break };
                         search =
                             Search::new(wish.clone(), room.home.layout(), &self.field, now, &mut self.rng);
@@ -430,7 +455,7 @@ impl Skein {
         for _ in 0..=ROOM_MADE {
             let Some(room) = self.rooms.get_mut(&key) else { return false };
             let Ok(demands) = room.home.publish(session, sends, now) else { return false };
-            let Err(by) = self.reserve(&room_id, session, &demands, None, false) else { return true };
+            let Err(by) = self.reserve(&room_id, session, &demands, None, Claim::Place) else { return true };
             let Some(room) = self.rooms.get_mut(&key) else { return false };
             room.home.unpublish(session, now);
             let shifts = room.home.make_room(&by, sends, Some(session), &self.field, now, &mut self.rng);
@@ -452,10 +477,12 @@ impl Skein {
             else {
                 continue;
             };
-            let Some(demands) = room.home.move_demands(shift) else { continue };
+            let Some(Some(demands)) = room.home.move_demands(std::slice::from_ref(shift)).pop() else {
+                continue;
+            };
             let session = self.session();
             let place = Some((&shift.to, Outlook::default()));
-            if self.reserve(&room_id, session, &demands, place, true).is_err() {
+            if self.reserve(&room_id, session, &demands, place, Claim::Move).is_err() {
                 continue;
             }
             let id: PeerId = name(format!("p{peer}"));
@@ -465,15 +492,21 @@ impl Skein {
             let Some((to, from)) = room.home.moving_to(&id, &token) else { continue };
             let Some(old) = room.peers.remove(&peer) else { continue };
             let taken = room.home.expect(&id, session, now).is_ok()
-                && room.home.sit(&id, session, &to, old.sends, now).is_ok();
+                && room.home.sit_beside(&id, session, from, &to, now).is_some();
             if !taken {
                 room.peers.insert(peer, old);
                 continue;
             }
             room.home.admitted(&id, session, Some(from));
             let seat = Seat { session, at: to, role: old.role, media: old.media, sends: old.sends };
-            self.arrive(key, peer, seat, Some(from));
+            // The new connection receives from now on; what it sends reaches others when the old one is closed.
+            let silent = Media { audio: false, video: false, ..old.media };
+            let (at, media) = (seat.at.clone(), seat.media);
+            self.arrive(key, peer, Seat { media: silent, ..seat }, Some(from));
             self.depart(key, peer, &old);
+            self.speak_up(key, peer, &at, media);
+            let index = self.node(&at);
+            self.nodes[index].ledger.settle(session, now);
             self.moves += 1;
             moved = true;
         }
@@ -605,6 +638,7 @@ impl Policy for Skein {
         };
         self.waiting.remove(&key);
         self.depart(key.room, key.peer, &seat);
+        self.charge(key.room);
         self.close_if_empty(key.room);
     }
 

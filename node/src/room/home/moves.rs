@@ -119,9 +119,9 @@ impl HomeRoom {
         self.grew
     }
 
-    /// What has to be reserved while a peer is in both places.
-    pub fn move_demands(&self, shift: &Shift) -> Option<Vec<(WorkerAddress, Cost)>> {
-        shift::demands(&self.seats, shift)
+    /// What has to be reserved for each of several peers that move at once; see [`shift::demands`].
+    pub fn move_demands(&self, shifts: &[Shift]) -> Vec<Option<Vec<(WorkerAddress, Cost)>>> {
+        shift::demands(&self.seats, shifts)
     }
 
     /// The shift that takes a peer to a worker; none when it is there, or cannot move now.
@@ -162,6 +162,24 @@ impl HomeRoom {
     pub fn moving_to(&self, peer: &PeerId, token: &str) -> Option<(WorkerAddress, SessionId)> {
         let plan = self.plans.get(peer)?;
         (plan.token.as_deref() == Some(token)).then(|| (plan.to.clone(), plan.session))
+    }
+
+    /// Counts a peer in where it moves to. Answers what has to be reserved until it has left the place of `from`; none
+    /// where it cannot go there any more.
+    pub fn sit_beside(
+        &mut self,
+        peer: &PeerId,
+        session: SessionId,
+        from: SessionId,
+        to: &WorkerAddress,
+        now: Instant,
+    ) -> Option<Vec<(WorkerAddress, Cost)>> {
+        let seat = self.seats.get(&from)?;
+        let sends = seat.sends();
+        let shift = Shift { session: from, from: seat.at.clone(), to: to.clone() };
+        let demands = self.move_demands(&[shift]).pop()??;
+        self.seats.sit_quietly(session, peer, to, sends, now).ok()?;
+        Some(demands)
     }
 
     /// Where a peer that was told to dial again had better go.

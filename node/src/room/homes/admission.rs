@@ -1,18 +1,38 @@
 //! A client wants in, or a peer wants to send more: where that fits is found and reserved, or it is refused.
 
 use super::Homes;
-use crate::placement::choose::{Search, Step, Wish, propose};
+use crate::placement::choose::{Proposal, Search, Step, Wish, propose};
+use parking_lot::Mutex;
 use skein_proto::capacity::Sends;
 use skein_proto::ids::{PeerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::room::RoomOptions;
-use skein_proto::rpc::{Admit, Admitted, Publish, Refusal, Reply};
+use skein_proto::rpc::{Admit, Admitted, Claim, Publish, Refusal, Reply};
 use skein_proto::signaling::Role;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 
 /// How many places are asked before the mesh counts as full.
 const TRIES: usize = 16;
 /// How often peers are moved to make room for one newcomer.
 const ROOM_MADE: usize = 2;
+
+/// How many newcomers to a room are placed at once.
+const TURNS: u32 = 8;
+
+/// Newcomers to a room who wait for their turn to be placed.
+#[derive(Debug)]
+pub(super) struct Line {
+    turns: Semaphore,
+    /// When a search for somebody who sends so much ended without a place.
+    in_vain: Mutex<Option<(Instant, Sends)>>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { turns: Semaphore::new(TURNS as usize), in_vain: Mutex::new(None) }
+    }
+}
 
 /// What is settled about a newcomer before it has a place.
 struct Considered {
@@ -37,7 +57,7 @@ impl Homes {
         };
         let Considered { session, role, options, wish, moves } = considered;
         let place = match &moves {
-            Some((to, _)) => self.place_at(&admit, session, &wish, to).await,
+            Some((to, from)) => self.place_at(&admit, session, *from, &wish, to).await,
             None if options.guaranteed && !self.promise(&admit.room, &admit.entry).await => None,
             None => self.place(&admit.room, &admit.peer, session, wish).await,
         };
@@ -92,25 +112,57 @@ impl Homes {
         &self,
         admit: &Admit,
         session: SessionId,
+        from: SessionId,
         wish: &Wish,
         to: &WorkerAddress,
     ) -> Option<WorkerAddress> {
-        let demands = {
+        let (demands, outlook) = {
             let mut rooms = self.rooms.lock();
             let room = &mut rooms.get_mut(&admit.room)?.room;
-            let proposal = propose(wish, room.layout(), &room.layout().costs(), to)?;
-            room.sit(&admit.peer, session, to, wish.sends, Instant::now()).ok()?;
-            (proposal.demands, proposal.outlook)
+            let outlook = propose(wish, room.layout(), &room.layout().costs(), to)?.outlook;
+            (room.sit_beside(&admit.peer, session, from, to, Instant::now())?, outlook)
         };
-        let (demands, outlook) = demands;
-        self.reserve(&admit.room, session, &demands, Some((to.clone(), outlook)), true)
+        self.reserve(&admit.room, session, &demands, Some((to.clone(), outlook)), Claim::Move)
             .await
             .ok()
             .map(|_| to.clone())
     }
 
-    /// Finds a place and has all that it needs reserved.
+    /// Finds a place and has all that it needs reserved: at first beside others who come; where that fails, one after the
+    /// other, so that none is in the way of another who is refused in the end.
     async fn place(
+        &self,
+        room: &RoomId,
+        peer: &PeerId,
+        session: SessionId,
+        wish: Wish,
+    ) -> Option<WorkerAddress> {
+        let line = Arc::clone(&self.rooms.lock().get(room)?.line);
+        {
+            let _turn = line.turns.acquire().await.ok()?;
+            let mut search = self.search(room, wish.clone())?;
+            if let Step::Ask(first) = self.next(room, peer, session, &mut search, wish.sends)?
+                && let Ok(at) = self.ask(room, session, first).await
+            {
+                return Some(at);
+            }
+        }
+        let since = Instant::now();
+        let _turns = line.turns.acquire_many(TURNS).await.ok()?;
+        // What one of them did not find meanwhile, the others would not find either.
+        let in_vain = |last: &(Instant, Sends)| last.0 >= since && last.1 == wish.sends;
+        if line.in_vain.lock().as_ref().is_some_and(in_vain) {
+            return None;
+        }
+        let sends = wish.sends;
+        let place = self.place_alone(room, peer, session, wish).await;
+        if place.is_none() {
+            *line.in_vain.lock() = Some((Instant::now(), sends));
+        }
+        place
+    }
+
+    async fn place_alone(
         &self,
         room: &RoomId,
         peer: &PeerId,
@@ -123,13 +175,10 @@ impl Homes {
         for _ in 0..TRIES {
             match self.next(room, peer, session, &mut search, sends)? {
                 Step::Ask(proposal) => {
-                    let place = Some((proposal.at.clone(), proposal.outlook));
-                    match self.reserve(room, session, &proposal.demands, place, false).await {
-                        Ok(_) => return Some(proposal.at),
-                        Err(by) => {
-                            self.rooms.lock().get_mut(room)?.room.stand_up(session);
-                            search.refused(&proposal.at, &by);
-                        }
+                    let at = proposal.at.clone();
+                    match self.ask(room, session, proposal).await {
+                        Ok(at) => return Some(at),
+                        Err(by) => search.refused(&at, &by),
                     }
                 }
                 Step::MakeRoom(blocked) => {
@@ -142,6 +191,28 @@ impl Homes {
             }
         }
         None
+    }
+
+    /// Has what a proposal needs reserved.
+    ///
+    /// # Errors
+    /// Names a worker that has no room; then the peer is not counted in there any more.
+    async fn ask(
+        &self,
+        room: &RoomId,
+        session: SessionId,
+        proposal: Proposal,
+    ) -> Result<WorkerAddress, WorkerAddress> {
+        let Proposal { at, demands, outlook, claim } = proposal;
+        match self.reserve(room, session, &demands, Some((at.clone(), outlook)), claim).await {
+            Ok(_) => Ok(at),
+            Err(by) => {
+                if let Some(home) = self.rooms.lock().get_mut(room) {
+                    home.room.stand_up(session);
+                }
+                Err(by)
+            }
+        }
     }
 
     fn search(&self, room: &RoomId, wish: Wish) -> Option<Search> {
@@ -186,7 +257,7 @@ impl Homes {
                 Ok(demands) => demands,
                 Err(refusal) => return Reply::Refused(refusal),
             };
-            let Err(by) = self.reserve(&room, session, &demands, None, false).await else {
+            let Err(by) = self.reserve(&room, session, &demands, None, Claim::Place).await else {
                 return Reply::Granted;
             };
             self.with_room(&room, |room| {

@@ -6,7 +6,7 @@ use super::reserve::Kept;
 use crate::placement::shift::Shift;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, PeerId, RoomId, SessionId, WorkerAddress};
-use skein_proto::rpc::{MovePeer, Outlook, Refusal, Reply};
+use skein_proto::rpc::{Claim, MovePeer, Outlook, Refusal, Reply};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -157,16 +157,16 @@ impl Homes {
     /// Has places kept for peers that are to move, and asks those to move that have one. Answers how many.
     pub(super) async fn begin_moves(&self, room: &RoomId, shifts: &[Shift], reason: &str) -> usize {
         let mut asked = 0;
-        for shift in shifts {
-            let demands = {
-                let rooms = self.rooms.lock();
-                rooms.get(room).and_then(|home| home.room.move_demands(shift))
-            };
+        let demands = match self.rooms.lock().get(room) {
+            Some(home) => home.room.move_demands(shifts),
+            None => return asked,
+        };
+        for (shift, demands) in shifts.iter().zip(demands) {
             let Some(demands) = demands else { continue };
             // Under a name of its own: it is given up when the peer comes, and its place is reserved for good.
             let nobody = SessionId { admitted_ms: 0, nonce: rand::random() };
             let place = Some((shift.to.clone(), Outlook::default()));
-            let Ok(kept) = self.reserve(room, nobody, &demands, place, true).await else { continue };
+            let Ok(kept) = self.reserve(room, nobody, &demands, place, Claim::Move).await else { continue };
             let token = format!("{:032x}", rand::random::<u128>());
             let mut rooms = self.rooms.lock();
             let Some(home) = rooms.get_mut(room) else { continue };

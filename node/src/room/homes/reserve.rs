@@ -4,7 +4,7 @@ use super::Homes;
 use futures::future::join_all;
 use skein_proto::capacity::Cost;
 use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
-use skein_proto::rpc::{Call, Guarantee, Outlook, Reply, Reserve, Ticket};
+use skein_proto::rpc::{Call, Claim, Guarantee, Outlook, Reply, Reserve, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -40,14 +40,14 @@ impl Homes {
         session: SessionId,
         demands: &[(WorkerAddress, Cost)],
         place: Option<(WorkerAddress, Outlook)>,
-        moves: bool,
+        claim: Claim,
     ) -> Result<Kept, WorkerAddress> {
         let ticket = Ticket(rand::random());
         let nodes = by_node(demands);
         let asks = nodes.iter().map(|(node, demands)| {
             let at = place.as_ref().filter(|(at, _)| at.node == *node).map(|(at, o)| (at.worker, *o));
             let reserve =
-                Reserve { ticket, session, room: room.clone(), demands: demands.clone(), at, moves };
+                Reserve { ticket, session, room: room.clone(), demands: demands.clone(), at, claim };
             let first = demands.first().map_or(0, |(worker, _)| *worker);
             async move {
                 let reply = self.mesh.call(node, Call::Reserve(reserve), RESERVE_DEADLINE).await;

@@ -14,6 +14,8 @@ pub enum RoomEvent {
     PeerJoined(PeerInfo),
     /// Somebody left.
     PeerLeft(PeerId),
+    /// Somebody's newer connection has the place of the one before.
+    PeerMoved(PeerId),
     /// Somebody has another name.
     PeerRenamed {
         /// Who.
@@ -116,8 +118,7 @@ pub(super) fn publish(state: &mut State, before: &RosterIndex, made: Vec<RosterC
                 };
                 (Some(entry.peer), event)
             }
-            // To clients nothing happened.
-            RosterChange::PeerMoved(_) => continue,
+            RosterChange::PeerMoved(entry) => (Some(entry.peer.clone()), RoomEvent::PeerMoved(entry.peer)),
             RosterChange::PeerGone(peer, _) => {
                 gone.push(peer.clone());
                 if !before.peers.get(&peer).is_some_and(|old| old.joined) {

@@ -58,7 +58,7 @@ export class Leg {
 
   /** Calls `done` once something has arrived. */
   watch(done: () => void): void {
-    const since = Date.now();
+    let since = Date.now();
     const { track } = this.consumer;
     let turn = 0;
     const look = async () => {
@@ -76,7 +76,11 @@ export class Leg {
       const often = !track.muted && Date.now() - since < SOON;
       this.after(often ? LOOK_EVERY : LOOK_LATER, () => void look());
     };
-    track.addEventListener('unmute', () => void look(), { once: true });
+    const begin = () => {
+      since = Date.now();
+      void look();
+    };
+    track.addEventListener('unmute', begin, { once: true });
     void look();
   }
 

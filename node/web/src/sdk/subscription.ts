@@ -63,6 +63,9 @@ export interface SubscriptionEvents {
   closed: [];
 }
 
+/** How long the last picture of a way that is closed stays while none has come another way, in milliseconds. */
+const LAST_PICTURE = 2_000;
+
 type ConsumerMethod = 'pauseConsumer' | 'resumeConsumer' | 'setConsumerPreferredLayers' | 'setConsumerPriority';
 
 /**
@@ -222,9 +225,11 @@ export class Subscription extends Emitter<SubscriptionEvents> {
     if (index < 0) return;
     if (this.#legs.length === 1) return this.close();
     this.#legs.splice(index, 1);
-    const before = this.#current;
-    if (before === leg) this.#show(this.#legs.findLast(({ delivers }) => delivers) ?? (this.#legs.at(-1) as Leg));
-    leg.close();
+    if (leg !== this.#current) return leg.close();
+    const next = this.#legs.findLast(({ delivers }) => delivers);
+    if (next) return this.#show(next);
+    // The other way begins only now: what was shown last stays until its first picture.
+    leg.after(LAST_PICTURE, () => !this.#closed && this.#current === leg && this.#show(this.#legs.at(-1) as Leg));
   }
 
   /** For the SDK: gives up a way without ending it, for another subscription. */
@@ -245,7 +250,7 @@ export class Subscription extends Emitter<SubscriptionEvents> {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const leg of this.#legs) leg.close();
+    for (const leg of new Set([...this.#legs, this.#current])) leg.close();
     this.emit('closed');
   }
 
@@ -265,6 +270,7 @@ export class Subscription extends Emitter<SubscriptionEvents> {
     this.#current = leg;
     this.emit('trackChanged', before.consumer.track);
     this.emit('changed');
+    if (!this.#legs.includes(before)) before.close();
   }
 
   /** What was asked for over the connection before holds here as well. */
