@@ -18,8 +18,9 @@ pub const GROWTH_LIFE: Duration = Duration::from_secs(60);
 /// How long a guarantee holds unless its room's home renews it.
 pub const GUARANTEE_LIFE: Duration = Duration::from_secs(15);
 
-/// What of a worker's packets a second only peers that move may use: a peer that leaves a full worker is in both places for
-/// a while, and without this it could never leave. A fiftieth, and on small workers as much as a small room needs.
+/// What of a worker's packets a second only peers that move may use: the first of a room to leave a full worker needs all
+/// that the room sends there to come with it, and without this it could never leave. A hundredth, and on small workers as
+/// much as a small room needs.
 pub fn kept_for_moves(worker_packets: u64) -> u64 {
     let small_room = REFERENCE.packets * 8;
     (worker_packets / 100).max(small_room.min(worker_packets / 20))
@@ -463,23 +464,22 @@ mod tests {
     #[test]
     fn what_is_spare_is_for_rooms_to_go_on_elsewhere_and_what_is_kept_for_those_who_leave() {
         let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
-        assert_eq!(kept_for_moves(BUDGET.worker_packets), 100);
+        assert_eq!(kept_for_moves(BUDGET.worker_packets), 50);
         let mut reserve = |n, cost, comes, claim| {
             let at = if comes { Some((0, Outlook { growth: 0, spare: 200 })) } else { None };
             ledger.reserve(&Reserve { at, claim, ..wish("r", n, &[(0, packets(cost))]) }, now)
         };
-        assert!(reserve(1, 600, true, false).is_ok());
-        assert!(reserve(2, 101, true, false).is_err(), "a newcomer gets neither");
-        assert!(reserve(3, 100, true, false).is_ok());
-        assert!(
-            reserve(4, 201, false, false).is_err(),
-            "what a newcomer elsewhere causes gets what is spare"
-        );
-        assert!(reserve(5, 200, false, false).is_ok());
-        assert!(reserve(6, 101, false, true).is_err());
-        assert!(reserve(7, 100, false, true).is_ok(), "who leaves gets all");
+        assert!(reserve(1, 600, true, Claim::Place).is_ok());
+        assert!(reserve(2, 151, true, Claim::Place).is_err(), "a newcomer gets neither");
+        assert!(reserve(3, 150, true, Claim::Place).is_ok());
+        assert!(reserve(4, 51, false, Claim::Place).is_ok(), "what one elsewhere causes gets what is spare");
+        assert!(reserve(5, 100, true, Claim::LastPlace).is_ok(), "and so does one who has no other place");
+        assert!(reserve(6, 50, true, Claim::LastPlace).is_err());
+        assert!(reserve(7, 50, true, Claim::Move).is_err(), "who comes leaves it for those who go");
+        assert!(reserve(8, 100, false, Claim::Move).is_err());
+        assert!(reserve(9, 99, false, Claim::Move).is_ok(), "who leaves gets all");
         ledger.forget(&room("r"));
-        assert_eq!(ledger.figures(0).spare, 100);
+        assert_eq!(ledger.figures(0).spare, 50);
     }
 
     #[test]

@@ -305,9 +305,62 @@ fn near_equals_share_a_burst() {
     assert!(chosen.len() > 4, "{chosen:?}");
 }
 
+/// What the first node says when its workers have so much left.
+fn figures_with(mesh: &Mesh, left: &[(usize, u64)]) -> NodeFigures {
+    let mut figures = mesh.figures(&node(0));
+    for (worker, free) in left {
+        figures.workers[*worker] =
+            WorkerFigures { free: *free, open: 0, spare: 0, ..figures.workers[*worker] };
+    }
+    figures
+}
+
+#[test]
+fn a_peer_leaves_a_full_worker_for_one_that_the_room_has_at_no_cost_there() {
+    let now = Instant::now();
+    let mut seats = Seats::new(8);
+    for n in 0..6 {
+        let peer = format!("p{n}").parse().expect("a name");
+        let place = at(usize::from(n == 5), 0);
+        seats.sit(session(n), &peer, &place, estimate::peer(), now).expect("two nodes");
+    }
+    let shifts = [0, 1].map(|n| shift::Shift { session: session(n), from: at(0, 0), to: at(1, 0) });
+    let demands: Vec<_> = shift::demands(&seats, &shifts).into_iter().flatten().collect();
+    assert_eq!(demands.len(), 2);
+    for demand in demands {
+        assert!(demand.iter().all(|(place, _)| *place == at(1, 0)), "{demand:?}");
+    }
+    // To a worker that is new to the room all that it sends has to come along, but only with the first.
+    let shifts = [0, 1].map(|n| shift::Shift { session: session(n), from: at(0, 0), to: at(2, 0) });
+    let demands = shift::demands(&seats, &shifts);
+    let there = |n: usize| {
+        let demand = demands[n].as_ref().expect("it can go");
+        demand.iter().find(|(place, _)| *place == at(0, 0)).map_or(0, |(_, cost)| cost.packets)
+    };
+    assert_eq!((there(0), there(1)), (5 * estimate::peer().all.packets, 0));
+}
+
+#[test]
+fn room_is_made_on_all_workers_that_lack_it() {
+    let mut mesh = Mesh::new(2);
+    let now = mesh.now;
+    let mut seats = Seats::new(8);
+    for n in 0..8 {
+        let peer = format!("p{n}").parse().expect("a name");
+        seats.sit(session(n), &peer, &at(0, u16::from(n >= 4)), estimate::peer(), now).expect("a node");
+    }
+    mesh.field.hear(&node(0), figures_with(&mesh, &[(0, 900), (1, 900)]), now);
+    let newcomer = estimate::peer();
+    let mut rng = StdRng::seed_from_u64(1);
+    let shifts = shift::make_room(&seats, &at(0, 0), newcomer, &mesh.field, |_| true, now, &mut rng);
+    let from: std::collections::BTreeSet<_> = shifts.iter().map(|shift| shift.from.clone()).collect();
+    assert_eq!(from.len(), 2, "{shifts:?}");
+    assert!(shifts.iter().all(|shift| shift.to.node == node(1)), "{shifts:?}");
+}
+
 #[test]
 fn listeners_make_room_first_and_a_room_is_brought_together_where_it_fits() {
-    let mesh = Mesh::new(2);
+    let mut mesh = Mesh::new(2);
     let now = mesh.now;
     let mut seats = Seats::new(8);
     let mut rng = StdRng::seed_from_u64(1);
@@ -316,12 +369,15 @@ fn listeners_make_room_first_and_a_room_is_brought_together_where_it_fits() {
         let peer = format!("p{n}").parse().expect("a name");
         seats.sit(session(n), &peer, &at(0, 0), sends, now).expect("one node");
     }
+    mesh.field.hear(&node(0), figures_with(&mesh, &[(0, 1100), (1, 0)]), now);
+    mesh.field.hear(&node(1), mesh.figures(&node(1)), now);
     let shifts = shift::make_room(&seats, &at(0, 0), estimate::peer(), &mesh.field, |_| true, now, &mut rng);
     assert_eq!(shifts.iter().map(|shift| shift.session).collect::<Vec<_>>(), [session(3)]);
     assert!(
         shift::make_room(&seats, &at(0, 0), estimate::peer(), &mesh.field, |_| false, now, &mut rng)
             .is_empty()
     );
+    mesh.gossip();
     let peer = "late".parse().expect("a name");
     seats.sit(session(9), &peer, &at(1, 1), estimate::peer(), now).expect("two nodes");
     let shifts = shift::bring_together(&seats, &mesh.field, |_| true, now);

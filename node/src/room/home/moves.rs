@@ -19,6 +19,8 @@ pub const SETTLED_FOR: Duration = Duration::from_secs(300);
 const CROWDED: f64 = 0.9;
 /// How likely a room is to move somebody off a worker that carries too much, each time that it looks.
 const RELIEF: f64 = 0.25;
+/// A room that did not find anything better is left alone for so long.
+const RELIEF_AGAIN: Duration = Duration::from_secs(10);
 /// WebSocket close code 1012: the service restarts, so the client dials again (IANA's registry).
 const CLOSE_RESTART: u16 = 1012;
 
@@ -94,13 +96,16 @@ impl HomeRoom {
                 || field.fullness_with(at, 0, now).is_some_and(|full| full > CROWDED)
                 || field.left(at, now).is_some_and(|left| left.packets < needs(at))
         };
-        if let Some((at, _)) = self.layout().workers().find(|(at, _)| crowded(at)) {
+        let pressed = self.layout().workers().map(|(at, _)| at).find(|at| crowded(at)).cloned();
+        if let Some(at) = pressed {
+            let over = field.is_over(&at);
+            let tried = self.relief_tried.is_some_and(|at| now.saturating_duration_since(at) < RELIEF_AGAIN);
             // All rooms that are there see it at once; one in a few of them moving is enough. One that grows goes first.
-            if grew || rng.random_bool(RELIEF) {
+            if grew || ((over || !tried) && rng.random_bool(RELIEF)) {
                 // Who would have to dial again is left alone, unless more is carried there than can be.
-                let goes =
-                    |id: &SessionId| self.may_move(id, now) && (field.is_over(at) || self.is_skein(id));
-                shifts = shift::relieve(&self.seats, at, field, goes, now, rng);
+                let goes = |id: &SessionId| self.may_move(id, now) && (over || self.is_skein(id));
+                shifts = shift::relieve(&self.seats, &at, field, goes, now, rng);
+                self.relief_tried = shifts.is_empty().then_some(now);
             }
         } else if together {
             shifts = shift::bring_together(

@@ -226,9 +226,10 @@ export class Subscription extends Emitter<SubscriptionEvents> {
     if (this.#legs.length === 1) return this.close();
     this.#legs.splice(index, 1);
     if (leg !== this.#current) return leg.close();
-    const next = this.#legs.findLast(({ delivers }) => delivers);
+    const older = index === this.#legs.length ? this.#legs.at(-1) : undefined;
+    const next = this.#legs.findLast(({ delivers }) => delivers) ?? older;
     if (next) return this.#show(next);
-    // The other way begins only now: what was shown last stays until its first picture.
+    // The newer way begins only now: what was shown last stays until its first picture.
     leg.after(LAST_PICTURE, () => !this.#closed && this.#current === leg && this.#show(this.#legs.at(-1) as Leg));
   }
 
