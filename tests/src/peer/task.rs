@@ -229,6 +229,8 @@ impl Task {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Start(mut source) => {
+                // What the node ended, as when a role was taken away, is still sent.
+                self.obey(Command::Remove(source.mid));
                 if let Some(link) = &mut self.send {
                     source.declare(link);
                     self.sources.push(source);
