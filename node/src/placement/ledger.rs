@@ -110,12 +110,47 @@ impl Spare {
     }
 }
 
+/// What rooms that grew lately are expected to need still.
+#[derive(Debug, Default)]
+struct Growth {
+    rooms: HashMap<RoomId, (u64, Instant)>,
+    /// Packets a second, of all.
+    packets: u64,
+    /// Nothing ends before.
+    ends: Option<Instant>,
+}
+
+impl Growth {
+    fn set(&mut self, room: &RoomId, packets: u64, until: Instant) {
+        self.remove(room);
+        if packets > 0 {
+            self.rooms.insert(room.clone(), (packets, until));
+            self.packets += packets;
+            self.ends = Some(self.ends.map_or(until, |ends| ends.min(until)));
+        }
+    }
+
+    fn remove(&mut self, room: &RoomId) {
+        if let Some((packets, _)) = self.rooms.remove(room) {
+            self.packets -= packets;
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if self.ends.is_some_and(|ends| ends <= now) {
+            self.rooms.retain(|_, (_, until)| *until > now);
+            self.packets = self.rooms.values().map(|(packets, _)| packets).sum();
+            self.ends = self.rooms.values().map(|(_, until)| *until).min();
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Book {
     used: Cost,
     holds: Vec<Hold>,
     guarantees: HashMap<RoomId, Guarantee>,
-    growth: HashMap<RoomId, (u64, Instant)>,
+    growth: Growth,
     spare: Spare,
     closed: bool,
 }
@@ -146,14 +181,10 @@ impl Book {
         }
     }
 
-    fn growth(&self) -> u64 {
-        self.growth.values().map(|(packets, _)| packets).sum()
-    }
-
     fn expire(&mut self, now: Instant) {
         self.holds.retain(|hold| hold.until > now && hold.left != Cost::ZERO);
         self.guarantees.retain(|_, guarantee| guarantee.until > now);
-        self.growth.retain(|_, (_, until)| *until > now);
+        self.growth.expire(now);
     }
 }
 
@@ -303,11 +334,7 @@ impl Ledger {
     /// rather put elsewhere.
     fn expect(&mut self, room: &RoomId, worker: u16, outlook: Outlook, now: Instant) {
         let Some(book) = self.books.get_mut(usize::from(worker)) else { return };
-        if outlook.growth == 0 {
-            book.growth.remove(room);
-        } else {
-            book.growth.insert(room.clone(), (outlook.growth, now + GROWTH_LIFE));
-        }
+        book.growth.set(room, outlook.growth, now + GROWTH_LIFE);
         book.spare.set(room, outlook.spare);
     }
 
@@ -352,7 +379,7 @@ impl Ledger {
         let spare = book.spare.largest() + kept_for_moves(self.budget.worker_packets);
         Figures {
             free,
-            open: free.saturating_sub(book.growth()).saturating_sub(spare),
+            open: free.saturating_sub(book.growth.packets).saturating_sub(spare),
             spare,
             total: self.budget.worker_packets,
             used: book.used.packets,

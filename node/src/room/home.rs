@@ -71,8 +71,8 @@ pub struct HomeRoom {
     peak: usize,
     /// Whether somebody came since the room was last looked at for whether it lies well.
     grew: bool,
-    /// When it looked for something better than a crowded worker, and found nothing.
-    relief_tried: Option<Instant>,
+    /// When to look at that again, where nothing better was found.
+    look_at: Option<Instant>,
     settling_until: Option<Instant>,
 }
 
@@ -96,7 +96,7 @@ impl HomeRoom {
             floor: Floor::default(),
             peak: 0,
             grew: false,
-            relief_tried: None,
+            look_at: None,
             settling_until: settling.then(|| now + SETTLING),
         };
         room.set_options(options);

@@ -17,10 +17,11 @@ pub const MOVE_LIFE: Duration = Duration::from_secs(10);
 pub const SETTLED_FOR: Duration = Duration::from_secs(300);
 /// A worker that is fuller than this is left, where others are less full.
 const CROWDED: f64 = 0.9;
-/// How likely a room is to move somebody off a worker that carries too much, each time that it looks.
+/// About how long a room that lies as well as it can is left alone. All rooms on a crowded worker see that at the same
+/// time; each looks at a time of its own, and so they do not all run to the same free one.
+const LOOK_AGAIN: Duration = Duration::from_secs(8);
+/// How likely a room is to look where more is carried than can be, each time that it is asked.
 const RELIEF: f64 = 0.25;
-/// A room that did not find anything better is left alone for so long.
-const RELIEF_AGAIN: Duration = Duration::from_secs(10);
 /// WebSocket close code 1012: the service restarts, so the client dials again (IANA's registry).
 const CLOSE_RESTART: u16 = 1012;
 
@@ -87,6 +88,11 @@ impl HomeRoom {
         if self.is_moving() || !self.pending.is_empty() {
             return Vec::new();
         }
+        let over = self.layout().workers().any(|(at, _)| field.is_over(at));
+        let looks = if over { rng.random_bool(RELIEF) } else { self.look_at.is_none_or(|at| at <= now) };
+        if !grew && !looks {
+            return Vec::new();
+        }
         let mut shifts = Vec::new();
         // A room leaves before the worker is so full that it cannot any more: the larger it is, the earlier.
         let needs = |at: &WorkerAddress| 2 * self.layout().to_go_on(at, estimate::peer());
@@ -98,15 +104,9 @@ impl HomeRoom {
         };
         let pressed = self.layout().workers().map(|(at, _)| at).find(|at| crowded(at)).cloned();
         if let Some(at) = pressed {
-            let over = field.is_over(&at);
-            let tried = self.relief_tried.is_some_and(|at| now.saturating_duration_since(at) < RELIEF_AGAIN);
-            // All rooms that are there see it at once; one in a few of them moving is enough. One that grows goes first.
-            if grew || ((over || !tried) && rng.random_bool(RELIEF)) {
-                // Who would have to dial again is left alone, unless more is carried there than can be.
-                let goes = |id: &SessionId| self.may_move(id, now) && (over || self.is_skein(id));
-                shifts = shift::relieve(&self.seats, &at, field, goes, now, rng);
-                self.relief_tried = shifts.is_empty().then_some(now);
-            }
+            // Who would have to dial again is left alone, unless more is carried there than can be.
+            let goes = |id: &SessionId| self.may_move(id, now) && (field.is_over(&at) || self.is_skein(id));
+            shifts = shift::relieve(&self.seats, &at, field, goes, now, rng);
         } else if together {
             shifts = shift::bring_together(
                 &self.seats,
@@ -116,6 +116,8 @@ impl HomeRoom {
             );
         }
         shifts.truncate(most);
+        let rest = LOOK_AGAIN.mul_f64(rng.random_range(0.5..1.5));
+        self.look_at = shifts.is_empty().then(|| now + rest);
         shifts
     }
 
