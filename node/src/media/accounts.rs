@@ -31,7 +31,7 @@ impl Accounts {
     pub fn reserve(&self, wish: &Reserve, now: Instant) -> Result<Vec<(u16, u64)>, Full> {
         let mut ledger = self.ledger.lock();
         ledger.reserve(wish, now)?;
-        Ok(wish.demands.iter().map(|(worker, _)| (*worker, ledger.figures(*worker).free)).collect())
+        Ok(wish.demands.iter().map(|(worker, _)| (*worker, ledger.free(*worker))).collect())
     }
 
     /// Gives up one reservation.

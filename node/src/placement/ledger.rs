@@ -372,6 +372,16 @@ impl Ledger {
         }
     }
 
+    /// Packets a second that a worker sends.
+    pub fn used(&self, worker: u16) -> u64 {
+        self.books.get(usize::from(worker)).map_or(0, |book| book.used.packets)
+    }
+
+    /// Packets a second that are left on a worker.
+    pub fn free(&self, worker: u16) -> u64 {
+        self.books.get(usize::from(worker)).map_or(0, |book| self.packets_left(book))
+    }
+
     /// How a worker stands.
     pub fn figures(&self, worker: u16) -> Figures {
         let Some(book) = self.books.get(usize::from(worker)) else { return Figures::default() };

@@ -1,44 +1,38 @@
 //! `skein`: what the mesh's nodes do, by their own code: rooms' homes decide with [`HomeRoom`], [`Search`] and what gossip
-//! says ([`Field`]); hosts grant or refuse by their books ([`Ledger`]).
+//! says ([`Field`](skein_node::placement::field::Field)); hosts grant or refuse by their books ([`Ledger`](skein_node::placement::ledger::Ledger)).
 //!
 //! What is simulated is what lies between: gossip that is late, clients whose media begins when they are admitted, moves
 //! that take a while, and the media itself, which costs what [`Layout`] says. A node says small changes of its capacity
 //! every 500 ms and large ones at once; others hear of it 200 ms later. Homes know nothing but that: what a host
 //! answered one home, no home remembers here, although a node's home does.
 
+mod hosts;
+
 use super::policy::{Media, MeshSpec, Mode, Outcome, PeerKey, Policy, RoomSpec, Sample};
+use hosts::Hosts;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skein_node::placement::choose::{Search, Step};
-use skein_node::placement::field::{Field, NodeFigures, WorkerFigures};
 use skein_node::placement::layout::{Costs, Layout};
-use skein_node::placement::ledger::{Budget, Figures, Ledger};
 use skein_node::placement::shift::Shift;
-use skein_node::placement::typical::Typical;
 use skein_node::room::home::HomeRoom;
-use skein_proto::capacity::{Cost, Sends};
+use skein_proto::capacity::Sends;
 use skein_proto::ids::{NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::room::{RoomMode, RoomOptions, RoomWish};
-use skein_proto::rpc::{
-    Claim, HostMessage, Json, Outlook, PeerEntry, ProducerEntry, Reserve, RosterChange, Ticket,
-};
+use skein_proto::rpc::{Claim, HostMessage, Json, Outlook, PeerEntry, ProducerEntry, RosterChange};
 use skein_proto::signaling::{Device, MediaKind, Role};
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// What the node's configuration has.
 const FAN_OUT: usize = 8;
 const MOVES_AT_ONCE: usize = 4;
-const TYPICAL_PEERS: u32 = 4;
 const TRIES: usize = 16;
 const ROOM_MADE: usize = 2;
 /// How large rooms are that do not say it, as in the node's configuration. The simulator knows how large a room will
 /// be; nodes are not told.
 const SIZE: u32 = 500;
 
-/// How late gossip is.
-const GOSSIP: Duration = Duration::from_millis(200);
-const SMALL_CHANGES: Duration = Duration::from_millis(500);
 /// How long it takes to ask hosts and hear their answers.
 const ASK: Duration = Duration::from_millis(2);
 /// How long a client takes to move.
@@ -48,18 +42,6 @@ const BALANCE: Duration = Duration::from_secs(2);
 
 /// How often a peer that was promoted asks again whether it may send.
 const ASK_AGAIN: Duration = Duration::from_secs(20);
-
-struct Node {
-    id: NodeId,
-    ledger: Ledger,
-    /// What it sends, packets a second.
-    spent: u64,
-    said: Vec<u64>,
-    said_at: Instant,
-    /// Whether it is about to say more.
-    due: Option<Instant>,
-    typical: Typical,
-}
 
 struct Seat {
     session: SessionId,
@@ -87,10 +69,7 @@ struct Room {
 pub struct Skein {
     start: Instant,
     now: Instant,
-    spec: MeshSpec,
-    nodes: Vec<Node>,
-    by_id: HashMap<NodeId, usize>,
-    field: Field,
+    hosts: Hosts,
     rooms: HashMap<u32, Room>,
     /// Rooms on several workers.
     split: BTreeSet<u32>,
@@ -98,10 +77,6 @@ pub struct Skein {
     on: HashMap<WorkerAddress, BTreeSet<u32>>,
     /// Peers that were promoted, and may not send yet.
     waiting: BTreeMap<PeerKey, Media>,
-    /// Workers that are crowded.
-    crowded: BTreeSet<WorkerAddress>,
-    /// When which node's figures are heard.
-    gossip: BinaryHeap<std::cmp::Reverse<(Instant, usize)>>,
     balance_at: Instant,
     ask_again_at: Instant,
     rng: StdRng,
@@ -129,32 +104,14 @@ fn sends(media: Media) -> Sends {
 impl Skein {
     fn new(spec: &MeshSpec, seed: u64) -> Self {
         let start = Instant::now();
-        let budget = Budget { worker_packets: spec.worker.packets, node_bits: spec.node_bits };
-        let nodes: Vec<_> = (0..spec.nodes)
-            .map(|n| Node {
-                id: name(format!("n{n}")),
-                ledger: Ledger::new(budget, usize::from(spec.workers)),
-                spent: 0,
-                said: vec![spec.worker.packets; usize::from(spec.workers)],
-                said_at: start,
-                due: None,
-                typical: Typical::new(TYPICAL_PEERS),
-            })
-            .collect();
-        let by_id = nodes.iter().enumerate().map(|(index, node)| (node.id.clone(), index)).collect();
-        let mut skein = Self {
+        Self {
             start,
             now: start,
-            spec: *spec,
-            nodes,
-            by_id,
-            field: Field::default(),
+            hosts: Hosts::new(spec, start),
             rooms: HashMap::new(),
             split: BTreeSet::new(),
             on: HashMap::new(),
             waiting: BTreeMap::new(),
-            crowded: BTreeSet::new(),
-            gossip: BinaryHeap::new(),
             balance_at: start + BALANCE,
             ask_again_at: start,
             rng: StdRng::seed_from_u64(seed),
@@ -164,107 +121,7 @@ impl Skein {
             spent: 0,
             moves: 0,
             overloads: false,
-        };
-        (0..skein.nodes.len()).for_each(|node| skein.hear(node));
-        skein
-    }
-
-    /// A node's figures reach everyone.
-    fn hear(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(index) else { return };
-        node.ledger.expire(self.now);
-        let figures: Vec<_> = (0..self.spec.workers).map(|worker| node.ledger.figures(worker)).collect();
-        for (f, worker) in figures.iter().zip(0..) {
-            let at = WorkerAddress { node: node.id.clone(), worker };
-            if f.free * 4 < f.total {
-                self.crowded.insert(at);
-            } else {
-                self.crowded.remove(&at);
-            }
         }
-        let over =
-            figures.iter().zip(0..).filter(|(f, _)| f.used > f.total).map(|(_, worker)| worker).collect();
-        let worker =
-            |f: &Figures| WorkerFigures { free: f.free, open: f.open, spare: f.spare, total: f.total };
-        let workers: Vec<_> = figures.iter().map(worker).collect();
-        node.said = workers.iter().map(|worker| worker.free).collect();
-        node.said_at = self.now;
-        node.due = None;
-        let figures = NodeFigures {
-            workers,
-            free_bits: node.ledger.free_bits(),
-            region: "here".to_owned(),
-            zone: String::new(),
-            over,
-            takes: true,
-        };
-        // Nodes say their figures once a second even when nothing changes, so they never get old.
-        let heard = self.start + Duration::from_secs(1 << 32);
-        self.field.hear(&node.id, figures, heard);
-    }
-
-    /// While peers move, what nodes say of themselves arrives.
-    fn catch_up(&mut self) {
-        let until = self.now + MOVE;
-        while self.gossip.peek().is_some_and(|std::cmp::Reverse((due, _))| *due <= until)
-            && let Some(std::cmp::Reverse((due, node))) = self.gossip.pop()
-        {
-            if self.nodes[node].due == Some(due) {
-                self.hear(node);
-            }
-        }
-    }
-
-    /// Something changed on a node: it will say so.
-    fn changed(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(index) else { return };
-        let total = self.spec.worker.packets;
-        let large = (0..self.spec.workers)
-            .zip(&node.said)
-            .any(|(worker, said)| node.ledger.figures(worker).free.abs_diff(*said) * 10 > total);
-        let due = if large { self.now } else { self.now.max(node.said_at + SMALL_CHANGES) } + GOSSIP;
-        if node.due.is_none_or(|known| due < known) {
-            node.due = Some(due);
-            self.gossip.push(std::cmp::Reverse((due, index)));
-        }
-    }
-
-    fn node(&self, at: &WorkerAddress) -> usize {
-        self.by_id.get(&at.node).copied().unwrap_or_default()
-    }
-
-    /// Asks the hosts; all keep what is needed, or none.
-    fn reserve(
-        &mut self,
-        room: &RoomId,
-        session: SessionId,
-        demands: &[(WorkerAddress, Cost)],
-        place: Option<(&WorkerAddress, Outlook)>,
-        claim: Claim,
-    ) -> Result<Ticket, WorkerAddress> {
-        self.sessions += 1;
-        let ticket = Ticket(self.sessions);
-        let mut kept = Vec::new();
-        for (at, cost) in demands {
-            let (index, now) = (self.node(at), self.now);
-            let ledger = &mut self.nodes[index].ledger;
-            let place =
-                place.filter(|(place, _)| *place == at).map(|(place, outlook)| (place.worker, outlook));
-            let demands = vec![(at.worker, *cost)];
-            let wish = Reserve { ticket, session, room: room.clone(), demands, at: place, claim };
-            if let Err(full) = ledger.reserve(&wish, now) {
-                // A host that refuses says what it has left.
-                self.field.correct(at, full.left.packets);
-                for index in kept {
-                    let node: &mut Node = &mut self.nodes[index];
-                    node.ledger.release_ticket(ticket);
-                }
-                return Err(at.clone());
-            }
-            kept.push(index);
-        }
-        kept.into_iter().for_each(|index| self.changed(index));
-        Ok(ticket)
     }
 
     /// Charges the hosts what the room's media costs now.
@@ -288,13 +145,7 @@ impl Skein {
             if was == is {
                 continue;
             }
-            let index = self.node(&at);
-            let node = &mut self.nodes[index];
-            node.ledger.charge(&id, at.worker, was, is);
-            node.spent = node.spent + is.packets - was.packets;
-            let used = node.ledger.figures(at.worker).used;
-            self.overloads |= is.packets > was.packets && used > self.spec.worker.packets;
-            self.changed(index);
+            self.overloads |= self.hosts.charge(&id, &at, was, is, self.now);
         }
         for at in before.keys().filter(|at| !after.contains_key(*at)) {
             if let Some(rooms) = self.on.get_mut(at) {
@@ -326,7 +177,7 @@ impl Skein {
 
     /// A client's media begins on a host.
     fn arrive(&mut self, key: u32, peer: u32, seat: Seat, from: Option<SessionId>) {
-        let index = self.node(&seat.at);
+        let index = self.hosts.index(&seat.at);
         let Some(room) = self.rooms.get_mut(&key) else { return };
         let id: PeerId = name(format!("p{peer}"));
         let host = seat.at.node.clone();
@@ -379,7 +230,7 @@ impl Skein {
         let host = seat.at.node.clone();
         let gone = RosterChange::PeerGone(name(format!("p{peer}")), seat.session);
         self.tell(key, &host, HostMessage::Change(gone));
-        let index = self.node(&seat.at);
+        let index = self.hosts.index(&seat.at);
         let Some(room) = self.rooms.get_mut(&key) else { return };
         room.truth.remove(&seat.at, sends(seat.media));
         let count = room.hosts.entry(index).or_default();
@@ -387,7 +238,7 @@ impl Skein {
         if *count == 0 {
             room.hosts.remove(&index);
             room.home.detach(&host);
-            self.nodes[index].ledger.forget(&name(format!("r{key}")));
+            self.hosts.forget(index, &name(format!("r{key}")));
         }
     }
 
@@ -404,20 +255,21 @@ impl Skein {
         let now = self.now;
         let Some(room) = self.rooms.get(&key) else { return (None, waited) };
         let home_at = room.home_at;
-        let typical = self.nodes[home_at].typical.peers();
-        let entry = self.nodes[home_at].id.clone();
+        let typical = self.hosts.typical(home_at).peers();
+        let entry = self.hosts.id(home_at).clone();
         let wish = room.home.wish(id, &entry, role, false, typical);
-        let mut search = Search::new(wish.clone(), room.home.layout(), &self.field, now, &mut self.rng);
+        let mut search = Search::new(wish.clone(), room.home.layout(), &self.hosts.field, now, &mut self.rng);
         for _ in 0..TRIES {
             let Some(room) = self.rooms.get_mut(&key) else { break };
-            match search.next(room.home.layout(), &self.field, now) {
+            match search.next(room.home.layout(), &self.hosts.field, now) {
                 Step::Ask(proposal) => {
                     waited += ASK;
                     if room.home.sit(id, session, &proposal.at, wish.sends, now).is_err() {
                         continue;
                     }
                     let place = Some((&proposal.at, proposal.outlook));
-                    match self.reserve(&room_id, session, &proposal.demands, place, proposal.claim) {
+                    match self.hosts.reserve(&room_id, session, &proposal.demands, place, proposal.claim, now)
+                    {
                         Ok(_) => return (Some(proposal.at), waited),
                         Err(by) => {
                             if let Some(room) = self.rooms.get_mut(&key) {
@@ -431,16 +283,27 @@ impl Skein {
                     if room_made == ROOM_MADE {
                         continue;
                     }
-                    let shifts =
-                        room.home.make_room(&blocked, wish.sends, None, &self.field, now, &mut self.rng);
+                    let shifts = room.home.make_room(
+                        &blocked,
+                        wish.sends,
+                        None,
+                        &self.hosts.field,
+                        now,
+                        &mut self.rng,
+                    );
                     waited += ASK;
                     if self.shift(key, &shifts) {
                         waited += MOVE;
                         room_made += 1;
-                        self.catch_up();
+                        self.hosts.hear_until(now + MOVE, now);
                         let Some(room) = self.rooms.get(&key) else { break };
-                        search =
-                            Search::new(wish.clone(), room.home.layout(), &self.field, now, &mut self.rng);
+                        search = Search::new(
+                            wish.clone(),
+                            room.home.layout(),
+                            &self.hosts.field,
+                            now,
+                            &mut self.rng,
+                        );
                     }
                 }
                 Step::GiveUp => break,
@@ -455,10 +318,13 @@ impl Skein {
         for _ in 0..=ROOM_MADE {
             let Some(room) = self.rooms.get_mut(&key) else { return false };
             let Ok(demands) = room.home.publish(session, sends, now) else { return false };
-            let Err(by) = self.reserve(&room_id, session, &demands, None, Claim::Place) else { return true };
+            let Err(by) = self.hosts.reserve(&room_id, session, &demands, None, Claim::Place, now) else {
+                return true;
+            };
             let Some(room) = self.rooms.get_mut(&key) else { return false };
             room.home.unpublish(session, now);
-            let shifts = room.home.make_room(&by, sends, Some(session), &self.field, now, &mut self.rng);
+            let shifts =
+                room.home.make_room(&by, sends, Some(session), &self.hosts.field, now, &mut self.rng);
             if !self.shift(key, &shifts) {
                 return false;
             }
@@ -482,7 +348,7 @@ impl Skein {
             };
             let session = self.session();
             let place = Some((&shift.to, Outlook::default()));
-            if self.reserve(&room_id, session, &demands, place, Claim::Move).is_err() {
+            if self.hosts.reserve(&room_id, session, &demands, place, Claim::Move, now).is_err() {
                 continue;
             }
             let id: PeerId = name(format!("p{peer}"));
@@ -505,8 +371,7 @@ impl Skein {
             self.arrive(key, peer, Seat { media: silent, ..seat }, Some(from));
             self.depart(key, peer, &old);
             self.speak_up(key, peer, &at, media);
-            let index = self.node(&at);
-            self.nodes[index].ledger.settle(session, now);
+            self.hosts.settle(&at, session, now);
             self.moves += 1;
             moved = true;
         }
@@ -520,7 +385,7 @@ impl Skein {
                 self.change(Duration::ZERO, key, media);
             }
         }
-        let crowded = self.crowded.iter().filter_map(|at| self.on.get(at)).flatten();
+        let crowded = self.hosts.crowded.iter().filter_map(|at| self.on.get(at)).flatten();
         for key in self.split.iter().chain(crowded).copied().collect::<BTreeSet<_>>() {
             self.better(key);
         }
@@ -531,7 +396,7 @@ impl Skein {
         let now = self.now;
         let Some(room) = self.rooms.get_mut(&key) else { return };
         room.home.tick(now);
-        let shifts = room.home.better(&self.field, true, MOVES_AT_ONCE, now, &mut self.rng);
+        let shifts = room.home.better(&self.hosts.field, true, MOVES_AT_ONCE, now, &mut self.rng);
         if !shifts.is_empty() {
             self.shift(key, &shifts);
         }
@@ -549,7 +414,7 @@ impl Skein {
         home.agree(&RoomWish::default(), &options, u32::MAX).expect("the simulator's options are good");
         let room = Room {
             home,
-            home_at: key as usize % self.nodes.len(),
+            home_at: key as usize % self.hosts.len(),
             peers: HashMap::new(),
             truth: Layout::new(FAN_OUT),
             costs: Costs::new(),
@@ -565,7 +430,7 @@ impl Skein {
         if self.rooms.get(&key).is_some_and(|room| room.peers.is_empty())
             && let Some(room) = self.rooms.remove(&key)
         {
-            self.nodes[room.home_at].typical.ended(room.home.peak());
+            self.hosts.typical(room.home_at).ended(room.home.peak());
             self.split.remove(&key);
         }
     }
@@ -579,18 +444,14 @@ impl Policy for Skein {
     fn advance(&mut self, now: Duration) {
         let until = self.start + now;
         loop {
-            let gossip = self.gossip.peek().map(|std::cmp::Reverse((due, _))| *due);
+            let gossip = self.hosts.next_gossip();
             let next = gossip.map_or(self.balance_at, |due| due.min(self.balance_at));
             if next > until {
                 break;
             }
             self.now = self.now.max(next);
             if Some(next) == gossip {
-                if let Some(std::cmp::Reverse((due, node))) = self.gossip.pop()
-                    && self.nodes[node].due == Some(due)
-                {
-                    self.hear(node);
-                }
+                self.hosts.hear_until(next, self.now);
             } else {
                 self.balance_at = next + BALANCE;
                 self.balance();
@@ -685,17 +546,13 @@ impl Policy for Skein {
     }
 
     fn sample(&self) -> Sample {
-        let over = |node: &&Node| {
-            (0..self.spec.workers).any(|worker| node.ledger.figures(worker).used > self.spec.worker.packets)
-        };
-        let over = self.nodes.iter().filter(over).count() as u64;
         Sample {
             delivered: self.delivered,
             piped: self.spent.saturating_sub(self.delivered + self.lonely),
             spent: self.spent,
-            highest_node: self.nodes.iter().map(|node| node.spent).max().unwrap_or_default(),
+            highest_node: self.hosts.highest(),
             moves: self.moves,
-            over,
+            over: self.hosts.over(),
         }
     }
 

@@ -84,10 +84,10 @@ impl HomeRoom {
         now: Instant,
         rng: &mut R,
     ) -> Vec<Shift> {
-        let grew = std::mem::take(&mut self.grew);
         if self.is_moving() || !self.pending.is_empty() {
             return Vec::new();
         }
+        let grew = std::mem::take(&mut self.grew);
         let over = self.layout().workers().any(|(at, _)| field.is_over(at));
         let looks = if over { rng.random_bool(RELIEF) } else { self.look_at.is_none_or(|at| at <= now) };
         if !grew && !looks {
