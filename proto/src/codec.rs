@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Largest frame between nodes, in bytes, without its 4-byte length.
-pub const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 /// Why bytes are not a frame, or a value cannot become one.
 #[derive(Debug, thiserror::Error)]

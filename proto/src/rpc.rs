@@ -51,6 +51,12 @@ impl Json {
     pub fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.0)
     }
+
+    /// How many bytes it has.
+    #[expect(clippy::len_without_is_empty, reason = "no JSON document is empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// For a field whose type leaves fields out when it is written: in a frame, where fields have no names, it must be JSON.

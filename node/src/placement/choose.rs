@@ -86,6 +86,10 @@ impl Search {
             let Some(proposal) = propose(&self.wish, layout, &before, &at) else { continue };
             let is_stuck = self.claim == Claim::Place && is_stuck(&self.wish, layout, &proposal, field, now);
             let lacking = |(worker, cost): &&(WorkerAddress, Cost)| {
+                if self.wish.first.contains(worker) {
+                    // What is kept for the room there is not in what is left.
+                    return false;
+                }
                 if is_stuck && *worker != at {
                     let way_out = Cost::new(layout.way_out(worker), 0);
                     return field
@@ -97,7 +101,7 @@ impl Search {
                 } else {
                     field.left_for_others(worker, now)
                 };
-                !self.wish.first.contains(worker) && left.is_some_and(|left| !cost.fits(left))
+                left.is_some_and(|left| !cost.fits(left))
             };
             let lacking: Vec<_> = proposal.demands.iter().filter(lacking).map(|(w, _)| w.clone()).collect();
             if lacking.is_empty() {

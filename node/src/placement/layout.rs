@@ -55,6 +55,11 @@ impl Layout {
         }
     }
 
+    /// The same room without peers.
+    pub fn empty(&self) -> Self {
+        Self { most: self.most, least: self.least, ..Self::new(self.fan_out) }
+    }
+
     /// Of the room only so much is forwarded to each peer at once.
     pub fn limit(&mut self, most: Cost) {
         self.most = Some(most);

@@ -76,7 +76,6 @@ struct Hold {
 #[derive(Debug)]
 struct Guarantee {
     promised: Cost,
-    used: Cost,
     until: Instant,
 }
 
@@ -148,6 +147,8 @@ impl Growth {
 #[derive(Debug, Default)]
 struct Book {
     used: Cost,
+    /// Of that, by each room.
+    rooms: HashMap<RoomId, Cost>,
     holds: Vec<Hold>,
     guarantees: HashMap<RoomId, Guarantee>,
     growth: Growth,
@@ -161,9 +162,13 @@ impl Book {
         let promised = self.guarantees.iter().map(|(room, guarantee)| {
             let held = self.held_for(room);
             // What is promised and not yet used; reservations are made within it, and beyond it where it is exceeded.
-            guarantee.promised.saturating_sub(guarantee.used).max(held)
+            guarantee.promised.saturating_sub(self.used_by(room)).max(held)
         });
         holds.map(|hold| hold.left).sum::<Cost>() + promised.sum()
+    }
+
+    fn used_by(&self, room: &RoomId) -> Cost {
+        self.rooms.get(room).copied().unwrap_or_default()
     }
 
     fn held_for(&self, room: &RoomId) -> Cost {
@@ -174,7 +179,7 @@ impl Book {
     fn beyond_promise(&self, room: &RoomId, cost: Cost) -> Cost {
         match self.guarantees.get(room) {
             Some(guarantee) => {
-                let open = guarantee.promised.saturating_sub(guarantee.used);
+                let open = guarantee.promised.saturating_sub(self.used_by(room));
                 cost.saturating_sub(open.saturating_sub(self.held_for(room)))
             }
             None => cost,
@@ -226,13 +231,39 @@ impl Ledger {
     }
 
     /// Keeps room for a session on several workers, all or none, for [`RESERVATION_LIFE`]. On the worker where it is to
-    /// be, `at`, what is spare there is left alone.
+    /// be, `at`, what is spare there is left alone. What it replaces is given up for it.
     ///
     /// # Errors
-    /// Names a worker that has no room; then nothing is kept.
+    /// Names a worker that has no room; then nothing is kept but what was before.
     pub fn reserve(&mut self, wish: &Reserve, now: Instant) -> Result<(), Full> {
-        let Reserve { ticket, session, room, demands, at, claim } = wish;
         self.expire(now);
+        let replaced = self.take(wish.replaces);
+        let kept = self.keep(wish, now);
+        if kept.is_err() {
+            for (worker, hold) in replaced {
+                if let Some(book) = self.books.get_mut(worker) {
+                    book.holds.push(hold);
+                }
+            }
+            return kept;
+        }
+        if let Some((worker, outlook)) = wish.at.filter(|(_, outlook)| *outlook != Outlook::default()) {
+            self.expect(&wish.room, worker, outlook, now);
+        }
+        kept
+    }
+
+    /// Takes what is kept under a ticket out of the books, and says of which workers.
+    fn take(&mut self, ticket: Option<Ticket>) -> Vec<(usize, Hold)> {
+        let Some(ticket) = ticket else { return Vec::new() };
+        let of = |(worker, book): (usize, &mut Book)| -> Vec<_> {
+            book.holds.extract_if(.., |hold| hold.ticket == ticket).map(|hold| (worker, hold)).collect()
+        };
+        self.books.iter_mut().enumerate().flat_map(of).collect()
+    }
+
+    fn keep(&mut self, wish: &Reserve, now: Instant) -> Result<(), Full> {
+        let Reserve { ticket, session, room, demands, at, claim, replaces: _ } = wish;
         let mut bits = 0;
         for (worker, cost) in demands {
             let full = |left| Full { worker: *worker, left };
@@ -262,9 +293,6 @@ impl Ledger {
                 let (session, ticket) = (*session, *ticket);
                 book.holds.push(Hold { room: room.clone(), session, ticket, left: *cost, until });
             }
-        }
-        if let Some((worker, outlook)) = at.filter(|(_, outlook)| *outlook != Outlook::default()) {
-            self.expect(room, worker, outlook, now);
         }
         Ok(())
     }
@@ -305,18 +333,16 @@ impl Ledger {
         self.expire(now);
         let full = |left| Full { worker, left };
         let book = self.books.get(usize::from(worker)).ok_or(full(Cost::ZERO))?;
-        let known = book.guarantees.get(room).map_or(Cost::ZERO, |guarantee| guarantee.promised);
+        // What the room uses or is promised already need not be free.
+        let promised = book.guarantees.get(room).map_or(Cost::ZERO, |guarantee| guarantee.promised);
+        let known = promised.max(book.used_by(room));
         let left = Cost::new(self.packets_left(book), self.bits_left());
         if !cost.saturating_sub(known).fits(left) {
             return Err(full(left));
         }
         if let Some(book) = self.books.get_mut(usize::from(worker)) {
             let guarantee = book.guarantees.entry(room.clone());
-            let guarantee = guarantee.or_insert(Guarantee {
-                promised: cost,
-                used: Cost::ZERO,
-                until: now + GUARANTEE_LIFE,
-            });
+            let guarantee = guarantee.or_insert(Guarantee { promised: cost, until: now + GUARANTEE_LIFE });
             guarantee.promised = cost;
             guarantee.until = now + GUARANTEE_LIFE;
         }
@@ -351,8 +377,11 @@ impl Ledger {
     pub fn charge(&mut self, room: &RoomId, worker: u16, before: Cost, now: Cost) {
         let Some(book) = self.books.get_mut(usize::from(worker)) else { return };
         book.used = book.used.saturating_sub(before) + now;
-        if let Some(guarantee) = book.guarantees.get_mut(room) {
-            guarantee.used = guarantee.used.saturating_sub(before) + now;
+        let of_room = book.used_by(room).saturating_sub(before) + now;
+        if of_room == Cost::ZERO {
+            book.rooms.remove(room);
+        } else {
+            book.rooms.insert(room.clone(), of_room);
         }
         let mut more = now.saturating_sub(before);
         for hold in book.holds.iter_mut().filter(|hold| hold.room == *room) {
@@ -424,7 +453,15 @@ mod tests {
 
     fn wish(name: &str, n: u64, demands: &[(u16, Cost)]) -> Reserve {
         let (session, demands) = (session(n), demands.to_vec());
-        Reserve { ticket: Ticket(n), session, room: room(name), demands, at: None, claim: Claim::Move }
+        Reserve {
+            ticket: Ticket(n),
+            session,
+            room: room(name),
+            demands,
+            at: None,
+            claim: Claim::Move,
+            replaces: None,
+        }
     }
 
     fn packets(packets: u64) -> Cost {
@@ -442,6 +479,21 @@ mod tests {
         assert_eq!((ledger.figures(0).free, ledger.figures(1).free), (500, 0));
         ledger.release(session(1));
         assert_eq!((ledger.figures(0).free, ledger.figures(1).free), (1000, 100));
+    }
+
+    #[test]
+    fn what_was_kept_for_a_move_is_kept_once_when_it_is_made() {
+        let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
+        let most = packets(800);
+        assert!(ledger.reserve(&wish("r", 1, &[(0, most)]), now).is_ok());
+        assert!(ledger.reserve(&wish("r", 2, &[(0, most)]), now).is_err());
+        let instead = Reserve { replaces: Some(Ticket(1)), ..wish("r", 3, &[(0, most)]) };
+        assert!(ledger.reserve(&instead, now).is_ok());
+        assert_eq!(ledger.figures(0).held, 800);
+        // What is refused leaves what was kept before.
+        let more = Reserve { replaces: Some(Ticket(3)), ..wish("r", 4, &[(0, most), (1, packets(1001))]) };
+        assert!(ledger.reserve(&more, now).is_err());
+        assert_eq!((ledger.figures(0).held, ledger.figures(1).held), (800, 0));
     }
 
     #[test]

@@ -26,6 +26,16 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// What its producers send, whether it reaches anybody or not.
+    pub fn to_send(&self) -> Sends {
+        self.actual
+    }
+
+    /// Whether what it sends reaches nobody yet.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// What it is counted with.
     pub fn sends(&self) -> Sends {
         if self.quiet { Sends::NOTHING } else { self.actual.max(self.expected) }
@@ -165,6 +175,12 @@ impl Seats {
         if expected != Sends::NOTHING {
             self.expected.push_back((now + EXPECTED_FOR, *session));
         }
+    }
+
+    /// More is expected of somebody than what it sends, beside what was.
+    pub fn foretell(&mut self, session: &SessionId, more: Sends, now: Instant) {
+        let Some(seat) = self.seats.get(session) else { return };
+        self.expect(session, seat.expected.max(seat.actual.plus(more)), now);
     }
 
     /// Time passes: who has sent nothing for so long is not expected to.

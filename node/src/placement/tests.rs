@@ -82,6 +82,7 @@ impl Mesh {
         let mut kept = Vec::new();
         for (at, cost) in demands {
             let wish = Reserve {
+                replaces: None,
                 ticket: Ticket(n as u64),
                 session: session(n),
                 room: room.clone(),

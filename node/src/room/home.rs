@@ -148,6 +148,10 @@ impl HomeRoom {
         if self.settling_until.is_some_and(|until| until <= now) {
             self.settling_until = None;
             told.extend(self.hosts.keys().map(|host| (host.clone(), self.roster_for(host))));
+            let _ = self.floor.refresh(&self.options, &self.roster, &self.hosts);
+            for message in self.floor.introduce(&self.options, false) {
+                told.extend(self.hosts.keys().map(|host| (host.clone(), message.clone())));
+            }
         }
         told
     }
@@ -161,7 +165,10 @@ impl HomeRoom {
         self.hosts.entry(host.clone()).or_default().relays = None;
         self.relays_told = u64::MAX;
         let mut told = vec![(host.clone(), self.roster_for(host))];
-        told.extend(self.floor.introduce(&self.options).into_iter().map(|message| (host.clone(), message)));
+        let settling = self.settling_until.is_some();
+        told.extend(
+            self.floor.introduce(&self.options, settling).into_iter().map(|message| (host.clone(), message)),
+        );
         told.extend(self.relay_changes());
         told
     }
@@ -222,6 +229,9 @@ impl HomeRoom {
             }
             HostMessage::SetRole(peer, role) => told = self.set_role(peer, role, now),
             HostMessage::MoveRefused(session) => self.move_refused(session),
+        }
+        if self.options.last_n > 0 && self.settling_until.is_none() {
+            told.extend(self.floor.refresh(&self.options, &self.roster, &self.hosts));
         }
         told.extend(self.relay_changes());
         told
@@ -314,7 +324,11 @@ impl HomeRoom {
             match known {
                 Some(old) if Some(old.session) == entry.from => {
                     let _ = self.seats.sit_quietly(session, &peer, &entry.host, Sends::NOTHING, now);
-                    self.arriving.insert(peer, entry);
+                    if let Some(other) = self.arriving.insert(peer, entry).filter(|o| o.session != session) {
+                        // It tried more than once: the last one counts.
+                        told.push(superseded(&other));
+                        self.seats.stand_up(&other.session);
+                    }
                     return;
                 }
                 // The one that it was to take the place of is gone already: it has it.
@@ -360,9 +374,19 @@ impl HomeRoom {
             Some(arriving) if is_known && arriving.session != session => {
                 self.plans.remove(peer);
                 self.seats.speak_up(&arriving.session);
-                told.push((arriving.host.node.clone(), HomeMessage::Arrived(arriving.session)));
                 let entry = PeerEntry { from: None, ..arriving };
                 let node = entry.host.node.clone();
+                let arrived = (node.clone(), HomeMessage::Arrived(entry.session));
+                if !entry.joined {
+                    // Nobody knows it yet: to them the peer is gone until it joins.
+                    let made = self.roster.apply(RosterChange::PeerGone(peer.clone(), session));
+                    self.tell_gone(host, &made, told);
+                    self.tell_others(host, made, told);
+                    self.roster.apply(RosterChange::Peer(entry));
+                    told.push(arrived);
+                    return;
+                }
+                told.push(arrived);
                 for change in self.roster.apply(RosterChange::PeerMoved(entry)) {
                     let knows = if matches!(change, RosterChange::PeerMoved(_)) { &node } else { host };
                     self.tell_others(knows, vec![change], told);
@@ -380,13 +404,16 @@ impl HomeRoom {
             }
             None => self.roster.apply(RosterChange::PeerGone(peer.clone(), session)),
         };
-        // Its own host too: had the peer been about to move, that waits for what became of it.
-        for change in &made {
-            if matches!(change, RosterChange::PeerGone(..)) && self.hosts.contains_key(host) {
-                told.push((host.clone(), HomeMessage::Change(change.clone())));
-            }
-        }
+        self.tell_gone(host, &made, told);
         self.tell_others(host, made, told);
+    }
+
+    /// Tells a peer's own host that it is gone: had it been about to move, that waits for what became of it.
+    fn tell_gone(&self, host: &NodeId, made: &[RosterChange], told: &mut Told) {
+        let gone = made.iter().filter(|change| matches!(change, RosterChange::PeerGone(..)));
+        if self.hosts.contains_key(host) {
+            told.extend(gone.map(|change| (host.clone(), HomeMessage::Change(change.clone()))));
+        }
     }
 
     /// Whether a peer has this connection at a host.

@@ -48,6 +48,8 @@ pub struct Homes {
     rooms: Mutex<HashMap<RoomId, Home>>,
     field: Mutex<FieldOf>,
     members_changed: Mutex<Instant>,
+    /// When a node was last found to be gone.
+    member_lost: Mutex<Option<Instant>>,
     /// How many peers a room has in the end, of those whose home this node was.
     typical: Mutex<Typical>,
 }
@@ -83,6 +85,7 @@ impl Homes {
             rooms: Mutex::new(HashMap::new()),
             field: Mutex::new(FieldOf::default()),
             members_changed: Mutex::new(Instant::now()),
+            member_lost: Mutex::new(None),
             typical: Mutex::new(typical),
         })
     }
@@ -129,6 +132,9 @@ impl Homes {
                     }
                     let view = view.borrow_and_update().clone();
                     let now = names(&view);
+                    if members.iter().any(|name| !now.contains(name)) {
+                        *self.member_lost.lock() = Some(Instant::now());
+                    }
                     if now != members {
                         members = now;
                         *self.members_changed.lock() = Instant::now();
@@ -256,6 +262,14 @@ impl Homes {
 }
 
 impl Home {
+    /// Whether the room is to have something kept for it, nothing is, and that was not tried just now.
+    fn needs_promise(&self, now: Instant) -> bool {
+        self.room.options().guaranteed
+            && self.room.is_settled()
+            && !self.room.is_empty()
+            && self.guaranteed.is_open(now)
+    }
+
     fn deliver(&mut self, told: Told) {
         for (host, message) in told {
             let Some(link) = self.links.get(&host) else { continue };

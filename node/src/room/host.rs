@@ -243,9 +243,16 @@ impl HostRoom {
             }
             // Its place is taken, here.
             Some(entry) if entry.from == Some(session) => {
-                self.tell_home(HostMessage::Change(gone));
                 self.context.workers.accounts().settle(entry.session);
-                let made = state.own.apply(RosterChange::PeerMoved(PeerEntry { from: None, ..entry }));
+                let entry = PeerEntry { from: None, ..entry };
+                if !entry.joined {
+                    // Nobody knows it yet: to them the peer is gone until it joins.
+                    self.own_change(state, gone);
+                    self.own_change(state, RosterChange::Peer(entry));
+                    return;
+                }
+                self.tell_home(HostMessage::Change(gone));
+                let made = state.own.apply(RosterChange::PeerMoved(entry));
                 publish(state, &RosterIndex::default(), made);
             }
             other => {
@@ -253,8 +260,10 @@ impl HostRoom {
                     state.arriving.insert(peer.clone(), entry);
                 }
                 let known = state.own.peers.get(&peer).filter(|entry| entry.session == session).cloned();
-                match known.filter(|_| moving) {
-                    // The home will say whether it is elsewhere now or gone.
+                let elsewhere = state.others.session(&peer);
+                let is_elsewhere = elsewhere.is_some_and(|other| other > session);
+                match known.filter(|_| moving || is_elsewhere) {
+                    // It is elsewhere already, or the home will say whether it is or is gone.
                     Some(entry) => {
                         let mut made = state.own.apply(gone.clone());
                         made.retain(|change| *change != gone);
@@ -263,7 +272,9 @@ impl HostRoom {
                         }
                         self.tell_home(HostMessage::Change(gone));
                         publish(state, &RosterIndex::default(), made);
-                        state.others.peers.insert(peer, entry);
+                        if !is_elsewhere {
+                            state.others.peers.insert(peer, entry);
+                        }
                     }
                     None => self.own_change(state, gone),
                 }
@@ -333,9 +344,14 @@ impl HostRoom {
         }
     }
 
-    /// Whether something was lost on the way to the home since the last time it was asked.
-    pub(super) fn take_behind(&self) -> bool {
-        self.behind.swap(false, Ordering::AcqRel)
+    /// Whether something was lost on the way to the home.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Acquire)
+    }
+
+    /// What was lost until now is made up for.
+    pub(super) fn caught_up(&self) {
+        self.behind.store(false, Ordering::Release);
     }
 
     /// All that the home has to know.
@@ -434,12 +450,26 @@ impl HostRoom {
         match message {
             HomeMessage::Roster { mut roster, settling } => {
                 roster.peers.retain(|entry| !is_outdated(&state, entry));
+                roster.peers.iter().for_each(|entry| self.give_way(&mut state, entry));
                 let before = state.others.clone();
                 let made = state.others.replace(roster, settling);
                 publish(&mut state, &before, made);
             }
             HomeMessage::Change(RosterChange::Peer(entry)) if is_outdated(&state, &entry) => {}
+            HomeMessage::Change(RosterChange::PeerGone(peer, session)) => {
+                // With it go older connections of which it was to take the place.
+                let known = state.others.session(&peer).filter(|known| *known < session);
+                for session in [Some(session), known].into_iter().flatten() {
+                    let gone = RosterChange::PeerGone(peer.clone(), session);
+                    let before = state.others.clone_for(&gone);
+                    let made = state.others.apply(gone);
+                    publish(&mut state, &before, made);
+                }
+            }
             HomeMessage::Change(change) => {
+                if let RosterChange::Peer(entry) = &change {
+                    self.give_way(&mut state, entry);
+                }
                 let before = state.others.clone_for(&change);
                 let made = state.others.apply(change);
                 publish(&mut state, &before, made);
@@ -461,7 +491,15 @@ impl HostRoom {
                 if let Some(entry) = state.own.peers.get(&peer).filter(|entry| entry.role != role).cloned() {
                     self.own_change(&mut state, RosterChange::Peer(PeerEntry { role, ..entry }));
                 }
-                broadcast(&mut state, None, &RoomEvent::Role(peer, role));
+                if let Some(entry) = state.arriving.get_mut(&peer) {
+                    entry.role = role;
+                }
+                let event = RoomEvent::Role(peer.clone(), role);
+                // Its own connections hear of it also before they have joined.
+                for local in state.sessions.values().filter(|local| local.peer == peer && !local.joined) {
+                    local.events.as_ref().map(|events| events.try_send(event.clone()));
+                }
+                broadcast(&mut state, None, &event);
             }
             HomeMessage::Relays(relays) => state.relays = relays.into_iter().collect(),
             HomeMessage::Forward(forward) => {
@@ -469,6 +507,14 @@ impl HostRoom {
                 broadcast(&mut state, None, &RoomEvent::Forward(forward));
             }
             HomeMessage::NotHome(_) => {}
+        }
+    }
+
+    /// A peer that has a connection here has connected again elsewhere: the one here, which the home ends, is gone before
+    /// the other is there.
+    fn give_way(&self, state: &mut State, entry: &PeerEntry) {
+        if let Some(own) = state.own.session(&entry.peer).filter(|own| *own < entry.session) {
+            self.own_change(state, RosterChange::PeerGone(entry.peer.clone(), own));
         }
     }
 

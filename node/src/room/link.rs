@@ -3,9 +3,10 @@
 
 use super::host::HostRoom;
 use crate::media::Heard;
-use crate::mesh::{MeshReceiver, MeshSender};
+use crate::mesh::{MeshError, MeshReceiver, MeshSender};
 use skein_proto::ids::NodeId;
 use skein_proto::rpc::{HomeMessage, HostMessage, Open, RoomOpen};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -21,6 +22,7 @@ pub async fn run(
     mut outgoing: mpsc::Receiver<HostMessage>,
     mut hearing: mpsc::Receiver<Heard>,
 ) {
+    let mut requests = VecDeque::new();
     let mut hint: Option<NodeId> = None;
     let mut hops = 0;
     loop {
@@ -30,7 +32,8 @@ pub async fn run(
         let ended = match room.context.mesh.open(&home, &open).await {
             Ok(stream) => {
                 let (sender, receiver) = stream.split();
-                converse(&room, &home, sender, receiver, &mut outgoing, &mut hearing).await
+                let outgoing = (&mut outgoing, &mut requests);
+                converse(&room, &home, sender, receiver, outgoing, &mut hearing).await
             }
             Err(error) => {
                 tracing::debug!(room = %room.id, %home, %error, "cannot reach the room's home");
@@ -71,13 +74,10 @@ async fn converse(
     home: &NodeId,
     mut sender: MeshSender,
     mut receiver: MeshReceiver,
-    outgoing: &mut mpsc::Receiver<HostMessage>,
+    (outgoing, requests): (&mut mpsc::Receiver<HostMessage>, &mut VecDeque<HostMessage>),
     hearing: &mut mpsc::Receiver<Heard>,
 ) -> Ended {
-    // What waits is in the snapshot already.
-    while outgoing.try_recv().is_ok() {}
-    room.take_behind();
-    if sender.send(&room.snapshot()).await.is_err() {
+    if catch_up(room, &mut sender, outgoing, requests).await.is_err() {
         return Ended::Lost;
     }
     let mut view = room.context.mesh.view();
@@ -88,7 +88,13 @@ async fn converse(
                 return Ended::Room;
             }
             message = outgoing.recv() => match message {
-                Some(_) if room.take_behind() => room.snapshot(),
+                Some(message) if room.is_behind() => {
+                    requests.extend(Some(message).filter(is_request));
+                    if catch_up(room, &mut sender, outgoing, requests).await.is_err() {
+                        return Ended::Lost;
+                    }
+                    continue;
+                }
                 Some(message) => message,
                 None => return Ended::Room,
             },
@@ -116,4 +122,29 @@ async fn converse(
             return Ended::Lost;
         }
     }
+}
+
+/// Sends all that there is, and after that what was asked of the home and is not in it. What changed before is in it.
+async fn catch_up(
+    room: &HostRoom,
+    sender: &mut MeshSender,
+    outgoing: &mut mpsc::Receiver<HostMessage>,
+    requests: &mut VecDeque<HostMessage>,
+) -> Result<(), MeshError> {
+    while let Ok(message) = outgoing.try_recv() {
+        requests.extend(Some(message).filter(is_request));
+    }
+    room.caught_up();
+    sender.send(&room.snapshot()).await?;
+    while let Some(request) = requests.front() {
+        sender.send(request).await?;
+        requests.pop_front();
+    }
+    Ok(())
+}
+
+/// Whether a message asks something of the home that no snapshot says.
+fn is_request(message: &HostMessage) -> bool {
+    use HostMessage::{CloseRoom, Kick, MoveRefused, SetRole};
+    matches!(message, Kick(_) | CloseRoom | SetRole(..) | MoveRefused(_))
 }

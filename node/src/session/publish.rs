@@ -1,8 +1,9 @@
 //! What the peer sends: nothing is taken from a client that its host, and those of all who receive it, have no room for.
 
-use super::request::{Answer, Failure, MAX_PRODUCERS, answer, app_data, done};
+use super::request::{Answer, Failure, MAX_PRODUCERS, answer, done};
 use super::{Sending, Session};
 use crate::media::WebRtcTransport;
+use crate::placement::estimate;
 use crate::room::HostRoom;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{ProducerId, SessionId};
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 const MARGIN: Duration = Duration::from_millis(500);
 /// How long the home may take: it may have to move others out of the way.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(12);
-/// How often the home is looked for, and how long to wait in between.
-const TRIES: u32 = 5;
+/// How long it may take with all that goes wrong on the way, and how long to wait before the home is asked again.
+const ASK_DEADLINE: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_millis(300);
 /// How often others are told what a producer costs, at most.
 const TELL_COSTS: Duration = Duration::from_secs(5);
@@ -34,12 +35,13 @@ impl Session {
 
     pub(super) async fn produce(&mut self, body: signaling::Produce) -> Answer {
         self.publishes()?;
-        let app_data = app_data(&body.app_data)?;
+        let app_data = self.app_data(&body.app_data)?;
         self.transport(&body.transport_id)?;
         let sends = WebRtcTransport::expect(body.kind, &body.rtp_parameters)?;
-        if !self.is_kept(body.kind) {
+        let more = sends.minus(self.kept(body.kind));
+        if more != Sends::NOTHING {
             let (room, session) = (Arc::clone(&self.room), self.open.session);
-            ask_home(&room, session, sends).await?;
+            ask_home(&room, session, more).await?;
         }
         let transport = &self.transport(&body.transport_id)?.transport;
         let producer = transport.produce(body.kind, body.rtp_parameters).await?;
@@ -77,11 +79,14 @@ impl Session {
         done()
     }
 
-    /// Whether room for what the peer wants to send is kept since it came: for a microphone and a camera.
-    fn is_kept(&self, kind: MediaKind) -> bool {
+    /// What is kept for the peer to send since it came: a microphone and a camera that declare nothing out of the ordinary.
+    fn kept(&self, kind: MediaKind) -> Sends {
         let is_first = !self.producers.values().any(|sending| sending.producer.kind() == kind);
         let accounts = self.room.context().workers.accounts();
-        is_first && accounts.keeps(self.open.session, Instant::now(), MARGIN)
+        if is_first && accounts.keeps(self.open.session, Instant::now(), MARGIN) {
+            return estimate::producer(kind, &[]);
+        }
+        Sends::NOTHING
     }
 
     /// Tells the others, and so the home, what producers cost by now, where that is not what was said before.
@@ -105,16 +110,20 @@ async fn ask_home(room: &HostRoom, session: SessionId, sends: Sends) -> Result<(
     let (mesh, room) = (room.mesh(), &room.id);
     let mut problem = String::new();
     let mut named = None;
-    for _ in 0..TRIES {
+    let until = Instant::now() + ASK_DEADLINE;
+    while Instant::now() < until {
         let home = named.take().unwrap_or_else(|| mesh.view().borrow().home(room).clone());
         let publish = Publish { room: room.clone(), session, sends };
-        match mesh.call(&home, Call::Publish(publish), PUBLISH_DEADLINE).await {
+        let left = until.saturating_duration_since(Instant::now()).min(PUBLISH_DEADLINE);
+        match mesh.call(&home, Call::Publish(publish), left).await {
             Ok(Reply::Granted) => return Ok(()),
             Ok(Reply::Refused(refusal)) => return Err(Failure::full(&refusal.to_string())),
-            Ok(Reply::NotHome(other)) => {
+            Ok(Reply::NotHome(other)) if problem.is_empty() => {
+                problem = "the nodes do not agree on it".to_owned();
                 named = Some(other);
                 continue;
             }
+            Ok(Reply::NotHome(_)) => problem = "the nodes do not agree on it".to_owned(),
             Ok(Reply::Failed(why)) => problem = why,
             Ok(other) => problem = format!("{home} answered {other:?}"),
             Err(error) => problem = error.to_string(),

@@ -14,6 +14,12 @@ const MAX_DISPLAY_NAME: usize = 256;
 const MAX_TRANSPORTS: usize = 8;
 /// How many producers and data producers a peer may have.
 pub(super) const MAX_PRODUCERS: usize = 64;
+/// How many bytes of application data a peer's producers may have, each and all together: every host of the room keeps
+/// them, and says them again whenever one of the producers changes.
+const MAX_APP_DATA: usize = 4096;
+const MAX_APP_DATA_OF_PEER: usize = 16 * 1024;
+/// How many bytes a data channel's label and protocol may have, each.
+const MAX_LABEL: usize = 256;
 
 /// A request that is refused: protoo's errorCode (HTTP's status that says the same) and errorReason.
 #[derive(Debug)]
@@ -247,7 +253,9 @@ impl Session {
 
     async fn produce_data(&mut self, body: signaling::ProduceData) -> Answer {
         self.publishes()?;
-        let app_data = app_data(&body.app_data)?;
+        let app_data = self.app_data(&body.app_data)?;
+        check_label("label", &body.label)?;
+        check_label("protocol", &body.protocol)?;
         let transport = &self.transport(&body.transport_id)?.transport;
         let parameters = body.sctp_stream_parameters;
         let producer = transport.produce_data(parameters.clone(), &body.label, &body.protocol).await?;
@@ -277,11 +285,31 @@ impl Session {
     }
 }
 
-pub(super) fn app_data(data: &signaling::AppData) -> Result<Json, Failure> {
-    if !data.0.is_object() {
-        return Err(Failure::bad("appData: is not an object"));
+impl Session {
+    /// What the application says of a producer that is to be.
+    pub(super) fn app_data(&self, data: &signaling::AppData) -> Result<Json, Failure> {
+        if !data.0.is_object() {
+            return Err(Failure::bad("appData: is not an object"));
+        }
+        let data = Json::new(data)?;
+        let of_media = self.producers.values().map(|sending| &sending.entry.app_data);
+        let of_data = self.data_producers.values().map(|(_, entry)| &entry.app_data);
+        let others: usize = of_media.chain(of_data).map(Json::len).sum();
+        if data.len() > MAX_APP_DATA || data.len() + others > MAX_APP_DATA_OF_PEER {
+            return Err(Failure::bad(format!(
+                "appData: is longer than {MAX_APP_DATA} bytes as JSON, or that of all producers than {MAX_APP_DATA_OF_PEER}"
+            )));
+        }
+        Ok(data)
     }
-    Ok(Json::new(data)?)
+}
+
+/// What the whole room keeps of a data channel.
+fn check_label(field: &str, text: &str) -> Result<(), Failure> {
+    if text.len() > MAX_LABEL {
+        return Err(Failure::bad(format!("{field}: is longer than {MAX_LABEL} bytes")));
+    }
+    Ok(())
 }
 
 fn check_display_name(name: &str) -> Result<(), Failure> {

@@ -137,7 +137,7 @@ async fn place(edge: &Signaling, client: &Client) -> Result<MeshStream, End> {
                 edge.counters.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(room = %client.room, peer = %client.peer, %error, "a join is refused");
                 match error {
-                    AdmitError::Refused(refusal @ Refusal::NotAllowed(_)) => {
+                    AdmitError::Refused(refusal @ (Refusal::NotAllowed(_) | Refusal::Superseded)) => {
                         close(CLOSE_FOR_GOOD, refusal.to_string())
                     }
                     AdmitError::Refused(refusal) => close(TRY_AGAIN, refusal.to_string()),

@@ -15,6 +15,8 @@ pub enum Refusal {
     MeshFull,
     /// The peer may not have what it asks for; says why.
     NotAllowed(String),
+    /// The same peer asked again before there was a place for it.
+    Superseded,
 }
 
 impl std::fmt::Display for Refusal {
@@ -22,6 +24,7 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::RoomFull => f.write_str("room full"),
             Self::MeshFull => f.write_str("mesh full"),
+            Self::Superseded => f.write_str("the peer connected again"),
             Self::NotAllowed(why) => write!(f, "not allowed: {why}"),
         }
     }
@@ -94,6 +97,8 @@ pub struct Reserve {
     pub at: Option<(u16, Outlook)>,
     /// How much of what is left it may take.
     pub claim: Claim,
+    /// What is kept already for the same and is given up for this; it stays where this is refused.
+    pub replaces: Option<Ticket>,
 }
 
 /// What a room may need on a worker beside what it has there.

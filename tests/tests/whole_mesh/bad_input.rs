@@ -177,6 +177,14 @@ fn bad_requests_name_the_field() {
                 json!({ "transportId": transport, "kind": "audio", "rtpParameters": {}, "appData": 7 }),
                 "appData",
             ),
+            (
+                "produce",
+                json!({
+                    "transportId": transport, "kind": "audio", "rtpParameters": {},
+                    "appData": { "much": "x".repeat(5000) },
+                }),
+                "appData",
+            ),
             ("closeProducer", json!({ "producerId": "nope" }), "producerId"),
             ("closeProducer", json!({}), "producerId"),
             ("pauseProducer", json!({ "producerId": "nope" }), "producerId"),
@@ -196,6 +204,14 @@ fn bad_requests_name_the_field() {
                 "produceData",
                 json!({ "transportId": transport, "sctpStreamParameters": { "streamId": 1 } }),
                 "",
+            ),
+            (
+                "produceData",
+                json!({
+                    "transportId": transport, "label": "x".repeat(300), "protocol": "",
+                    "sctpStreamParameters": { "streamId": 1 },
+                }),
+                "label",
             ),
             ("changeDisplayName", json!({}), "displayName"),
             ("changeDisplayName", json!({ "displayName": "x".repeat(257) }), "displayName"),

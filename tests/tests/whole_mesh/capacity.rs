@@ -254,6 +254,47 @@ async fn guaranteed(mesh: &Mesh, room: &str, size: u32) -> Protoo {
 }
 
 #[test]
+fn a_room_that_fits_on_no_worker_is_guaranteed_over_several_nodes() {
+    run(90, async {
+        let mesh = MeshBuilder::new().nodes(3).set("media.streams_per_worker", "40").start().await?;
+        let member = |name: &str| {
+            PeerOptions::new("g", name)
+                .audio()
+                .video(Video::Declared)
+                .query("guaranteed", "1")
+                .query("size", "8")
+        };
+        let mut peers = vec![Peer::join(&mesh.node(0).ws(), member("g0")).await?];
+        let mut others = Vec::new();
+        let refusal = loop {
+            ensure!(others.len() < 60, "60 others fit beside what is kept");
+            let number = others.len();
+            let options = PeerOptions::new(&format!("o{}", number / 3), &format!("o{number}"));
+            match Peer::join(&mesh.node(number % 3).ws(), options.audio().video(Video::Declared)).await {
+                Ok(peer) => others.push(peer),
+                Err(error) => break format!("{error:#}"),
+            }
+        };
+        ensure!(refusal.contains("mesh full"), "{refusal}");
+        for number in 1..8 {
+            let ws = mesh.node(number % 3).ws();
+            peers.push(Peer::join(&ws, member(&format!("g{number}"))).await?);
+        }
+        let all: Vec<_> = peers.iter().collect();
+        skein_tests::peer::all_receive(&all, &KINDS, 20, SOON).await?;
+        let room = mesh.operator(1).room("g").await?.context("the room")?;
+        ensure!(room.hosts.len() > 1, "{room:#?}");
+        for node in 0..3 {
+            within_budget(mesh.operator(node)).await?;
+        }
+        for peer in peers.into_iter().chain(others) {
+            peer.leave().await;
+        }
+        mesh.is_empty(SOON).await
+    });
+}
+
+#[test]
 fn what_a_room_is_guaranteed_is_kept_for_it_from_its_first_peer_to_its_last() {
     run(60, async {
         let mesh = MeshBuilder::new().nodes(1).set("media.streams_per_worker", "40").start().await?;

@@ -6,7 +6,7 @@ use crate::room::roster::RosterIndex;
 use skein_proto::capacity::{Cost, REFERENCE};
 use skein_proto::ids::{NodeId, PeerId};
 use skein_proto::room::RoomOptions;
-use skein_proto::rpc::{Forward, HomeMessage, Speaker};
+use skein_proto::rpc::{Forward, HomeMessage, ProducerEntry, Speaker};
 use skein_proto::signaling::MediaKind;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -35,10 +35,10 @@ impl Floor {
         self.speaker.as_ref()
     }
 
-    /// What a host that is new is told.
-    pub(super) fn introduce(&self, options: &RoomOptions) -> Vec<HomeMessage> {
+    /// What a host that is new is told. While a home does not know who is there, hosts go on forwarding what they do.
+    pub(super) fn introduce(&self, options: &RoomOptions, settling: bool) -> Vec<HomeMessage> {
         let speaker = self.speaker.is_some().then(|| HomeMessage::Speaker(self.speaker.clone()));
-        let forward = (options.last_n > 0).then(|| HomeMessage::Forward(self.forward.clone()));
+        let forward = (options.last_n > 0 && !settling).then(|| HomeMessage::Forward(self.forward.clone()));
         speaker.into_iter().chain(forward).collect()
     }
 
@@ -118,8 +118,8 @@ impl Floor {
 
     /// Those who spoke last among those who send media of a kind; where too few spoke, others by name.
     fn latest(&self, kind: MediaKind, most: usize, roster: &RosterIndex) -> Vec<PeerId> {
-        let senders: BTreeSet<_> =
-            roster.producers.values().filter(|entry| entry.kind == kind).map(|entry| &entry.peer).collect();
+        let sends = |entry: &&ProducerEntry| entry.kind == kind && !entry.paused;
+        let senders: BTreeSet<_> = roster.producers.values().filter(sends).map(|entry| &entry.peer).collect();
         let spoke = self.order.iter().filter(|peer| senders.contains(peer));
         let silent = senders.iter().copied().filter(|peer| !self.order.contains(peer));
         spoke.chain(silent).take(most).cloned().collect()

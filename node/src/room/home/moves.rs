@@ -189,9 +189,14 @@ impl HomeRoom {
         Some(demands)
     }
 
-    /// Where a peer that was told to dial again had better go.
-    pub(super) fn sent_to(&self, peer: &PeerId) -> Option<&WorkerAddress> {
-        self.plans.get(peer).filter(|plan| plan.token.is_none()).map(|plan| &plan.to)
+    /// Where a peer that was told to dial again had better go, and which of its connections was there before.
+    pub fn sent_to(&self, peer: &PeerId) -> Option<(&WorkerAddress, SessionId)> {
+        self.plans.get(peer).filter(|plan| plan.token.is_none()).map(|plan| (&plan.to, plan.session))
+    }
+
+    /// Whether a peer is to move away from this connection.
+    pub fn is_to_move(&self, session: &SessionId) -> bool {
+        self.plans.values().any(|plan| plan.session == *session)
     }
 
     pub(super) fn move_refused(&mut self, session: SessionId) {

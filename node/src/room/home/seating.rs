@@ -58,6 +58,27 @@ impl HomeRoom {
         }
     }
 
+    /// What a peer is that is in the room.
+    pub fn role_of(&self, peer: &PeerId) -> Option<Role> {
+        self.roster.peers.get(peer).map(|entry| entry.role)
+    }
+
+    /// Whether it is known what the room is like, or nobody will say it.
+    pub fn knows_options(&self) -> bool {
+        self.options_known || self.is_settled()
+    }
+
+    /// Whether all hosts have had the time to say who is there.
+    pub fn is_settled(&self) -> bool {
+        self.settling_until.is_none()
+    }
+
+    /// Whether a peer is waited for, by this connection.
+    pub fn is_expected(&self, peer: &PeerId, session: SessionId) -> bool {
+        self.pending.get(peer).is_some_and(|pending| pending.session == session)
+            || self.roster.session(peer) == Some(session)
+    }
+
     /// The newest session of a peer, connected or on its way.
     pub fn session(&self, peer: &PeerId) -> Option<SessionId> {
         let arriving = self.arriving.get(peer).map(|entry| entry.session);
@@ -101,7 +122,7 @@ impl HomeRoom {
             entry_first,
             audience: self.options.mode == RoomMode::Stage,
             expected_peers,
-            first: self.sent_to(peer).cloned().into_iter().collect(),
+            first: self.sent_to(peer).map(|(to, _)| to.clone()).into_iter().collect(),
         }
     }
 
@@ -161,12 +182,26 @@ impl HomeRoom {
     ) -> Result<Vec<(WorkerAddress, Cost)>, Refusal> {
         let seat = self.seats.get(&session).ok_or_else(|| not_allowed("the peer is not in the room"))?;
         let all = seat.sends().plus(more);
+        if self.is_again(&session, more) {
+            // It sends the same from where it is about to leave: that is paid for, and what moving needs is kept.
+            self.seats.foretell(&session, more, now);
+            return Ok(Vec::new());
+        }
         let before = self.seats.layout().costs();
         let mut after = self.seats.layout().clone();
         after.send(&seat.at, seat.sends(), all).map_err(|_| Refusal::MeshFull)?;
         let demands = price(&before, &after.costs());
         self.seats.expect(&session, all, now);
         Ok(demands)
+    }
+
+    /// Whether what a peer wants to send from a place that it moves to is no more than what it sends from the one before.
+    fn is_again(&self, session: &SessionId, more: Sends) -> bool {
+        let Some(seat) = self.seats.get(session) else { return false };
+        let before = self.roster.session(&seat.peer).filter(|before| before != session);
+        let Some(before) = before.and_then(|before| self.seats.get(&before)) else { return false };
+        let (will, does) = (seat.to_send().plus(more), before.sends());
+        seat.is_quiet() && will.max(does) == does
     }
 
     /// It may not: nothing more is expected of it than what it sends.
@@ -186,37 +221,32 @@ impl HomeRoom {
         self.hosts.keys().map(|host| (host.clone(), HomeMessage::Role(peer.clone(), role))).collect()
     }
 
-    /// What the room would need, full, on workers that are filled one after the other with `left` on each: so much is
-    /// reserved for a room whose capacity is guaranteed. None where it does not fit on them.
+    /// What the room would need, full, on workers with so much `left`: so much is reserved for a room whose capacity is
+    /// guaranteed. On as few of them as it fits on, as many peers on each; none where it does not fit.
     pub fn full_size(&self, left: &[(WorkerAddress, Cost)]) -> Option<Vec<(WorkerAddress, Cost)>> {
-        let (senders, listeners) = match self.options.mode {
+        let spreads = std::iter::successors(Some(1), |count| Some(count * 2));
+        let spreads = spreads.take_while(|count| *count < left.len()).chain([left.len()]);
+        spreads.filter_map(|count| left.get(..count)).find_map(|places| {
+            let costs = self.spread(places)?.costs();
+            let fits = |(at, cost): (&WorkerAddress, &Cost)| {
+                places.iter().any(|(other, left)| other == at && cost.fits(*left))
+            };
+            costs.iter().all(fits).then(|| costs.into_iter().collect())
+        })
+    }
+
+    /// How the room lies when it is full and spread evenly.
+    fn spread(&self, places: &[(WorkerAddress, Cost)]) -> Option<Layout> {
+        let senders = match self.options.mode {
             // Of a stage's peers one in ten sends, and at least one.
-            RoomMode::Stage => {
-                let senders = (self.options.size / 10).max(1);
-                (senders, self.options.size - senders)
-            }
-            _ => (self.options.size, 0),
+            RoomMode::Stage => (self.options.size / 10).max(1),
+            _ => self.options.size,
         };
-        let mut layout = Layout::new(usize::MAX);
-        let fits = |layout: &Layout| {
-            layout
-                .costs()
-                .iter()
-                .all(|(at, cost)| left.iter().any(|(other, left)| other == at && cost.fits(*left)))
-        };
-        let mut places = left.iter();
-        let mut place = places.next()?;
-        for n in 0..senders + listeners {
+        let mut layout = self.seats.layout().empty();
+        for (n, (at, _)) in (0..self.options.size).zip(places.iter().cycle()) {
             let sends = if n < senders { estimate::peer() } else { Sends::NOTHING };
-            loop {
-                let mut with = layout.clone();
-                if with.add(&place.0, sends).is_ok() && fits(&with) {
-                    layout = with;
-                    break;
-                }
-                place = places.next()?;
-            }
+            layout.add(at, sends).ok()?;
         }
-        Some(layout.costs().into_iter().collect())
+        Some(layout)
     }
 }

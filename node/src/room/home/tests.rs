@@ -2,8 +2,10 @@
 
 use super::super::roster::tests::{host, peer, producer, session};
 use super::*;
+use skein_proto::capacity::Cost;
 use skein_proto::room::{RoomMode, RoomWish};
-use skein_proto::rpc::{Refusal, Speaker};
+use skein_proto::rpc::{ProducerEntry, Refusal, Speaker};
+use skein_proto::signaling::MediaKind;
 
 fn node(name: &str) -> NodeId {
     name.parse().expect("a name")
@@ -136,4 +138,112 @@ fn pipes_are_what_hosts_announce() {
     assert_eq!(room.summary(&node("n1")).pipes, 1);
     room.hear(&node("n2"), HostMessage::PipeDown(pipe), now);
     assert_eq!(room.summary(&node("n1")).pipes, 0);
+}
+
+fn moving(age: u64, at: &str, from: u64, joined: bool) -> PeerEntry {
+    PeerEntry { from: Some(session(from)), ..peer("p", age, at, joined) }
+}
+
+fn gone(age: u64) -> HostMessage {
+    change(RosterChange::PeerGone(name("p"), session(age)))
+}
+
+fn hears_of_the_end(told: &Told, host: &str, age: u64) -> bool {
+    let end = HomeMessage::Change(RosterChange::PeerGone(name("p"), session(age)));
+    told.iter().any(|(to, message)| *to == node(host) && *message == end)
+}
+
+#[test]
+fn a_peer_that_vanishes_while_it_moves_is_gone_everywhere() {
+    for joined in [true, false] {
+        let (mut room, now) = room(9, false);
+        for host in ["n1", "n2", "n3"] {
+            room.attach(&node(host));
+        }
+        room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))), now);
+        room.hear(&node("n2"), change(RosterChange::Peer(moving(2, "n2", 1, joined))), now);
+        let told = room.hear(&node("n1"), gone(1), now);
+        assert!(told.contains(&(node("n2"), HomeMessage::Arrived(session(2)))), "{told:?}");
+        // Whose newer connection has not joined is gone until it does.
+        for host in ["n1", "n2", "n3"] {
+            assert_eq!(hears_of_the_end(&told, host, 1), !joined, "{host}: {told:?}");
+        }
+        let told = room.hear(&node("n2"), gone(2), now);
+        for host in ["n1", "n2", "n3"] {
+            assert!(hears_of_the_end(&told, host, 2), "{host}: {told:?}");
+        }
+        assert_eq!(room.seats.iter().count(), 0);
+    }
+}
+
+#[test]
+fn a_peer_that_moves_and_tries_twice_has_one_place() {
+    let (mut room, now) = room(9, false);
+    for host in ["n1", "n2"] {
+        room.attach(&node(host));
+    }
+    room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))), now);
+    room.hear(&node("n2"), change(RosterChange::Peer(moving(2, "n2", 1, true))), now);
+    let told = room.hear(&node("n2"), change(RosterChange::Peer(moving(3, "n2", 1, true))), now);
+    let ends = |(_, message): &(NodeId, HomeMessage)| matches!(message, HomeMessage::CloseSession { session: old, .. } if *old == session(2));
+    assert!(told.iter().any(ends), "{told:?}");
+    assert_eq!(room.seats.iter().map(|(session, _)| *session).collect::<Vec<_>>(), [session(1), session(3)]);
+}
+
+#[test]
+fn what_is_sent_again_from_where_a_peer_moves_to_needs_nothing_more() {
+    let (mut room, now) = room(9, false);
+    for host in ["n1", "n2"] {
+        room.attach(&node(host));
+    }
+    let sends = estimate::producer(MediaKind::Video, &[]);
+    room.hear(&node("n1"), change(RosterChange::Peer(peer("q", 1, "n1", true))), now);
+    room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))), now);
+    for id in ["camera", "screen"] {
+        let entry = ProducerEntry { sends, ..producer(id, "p", "n1") };
+        room.hear(&node("n1"), change(RosterChange::Producer(entry)), now);
+    }
+    room.hear(&node("n2"), change(RosterChange::Peer(moving(2, "n2", 1, true))), now);
+    for again in 0..2 {
+        assert_eq!(room.publish(session(2), sends, now).expect("it may"), [], "{again}");
+        let entry =
+            ProducerEntry { sends, session: session(2), ..producer(&format!("again-{again}"), "p", "n2") };
+        room.hear(&node("n2"), change(RosterChange::Producer(entry)), now);
+    }
+    assert!(!room.publish(session(2), sends, now).expect("it may").is_empty(), "a third one is new");
+}
+
+#[test]
+fn the_latest_are_forwarded_before_anybody_speaks_and_after_they_left() {
+    let (mut room, now) = room(9, false);
+    room.set_options(RoomOptions { last_n: 1, ..*room.options() });
+    room.attach(&node("n1"));
+    let forwarded = |told: Told| {
+        told.into_iter().find_map(|(_, message)| match message {
+            HomeMessage::Forward(forward) => Some(forward.video),
+            _ => None,
+        })
+    };
+    let camera = |of: &str| {
+        let entry = ProducerEntry { kind: MediaKind::Video, ..producer(of, of, "n1") };
+        change(RosterChange::Producer(entry))
+    };
+    for of in ["p", "q"] {
+        room.hear(&node("n1"), change(RosterChange::Peer(peer(of, 1, "n1", true))), now);
+    }
+    assert_eq!(forwarded(room.hear(&node("n1"), camera("p"), now)), Some(vec![name("p")]));
+    assert_eq!(forwarded(room.hear(&node("n1"), camera("q"), now)), None);
+    assert_eq!(forwarded(room.hear(&node("n1"), gone(1), now)), Some(vec![name("q")]));
+}
+
+#[test]
+fn a_room_that_is_guaranteed_may_lie_on_several_workers() {
+    let (room, _) = room(20, false);
+    let left = Cost::new(40_000, 1 << 40);
+    let places: Vec<_> = ["n1", "n2", "n3", "n4"].map(|node| (host(node), left)).into();
+    assert_eq!(room.full_size(&places[..1]), None, "20 receive 19 each");
+    let demands = room.full_size(&places).expect("it fits on all of them");
+    assert!(demands.len() > 1 && demands.iter().all(|(_, cost)| cost.fits(left)), "{demands:?}");
+    let narrow: Vec<_> = places.iter().map(|(at, _)| (at.clone(), Cost::new(9_000, 1 << 40))).collect();
+    assert_eq!(room.full_size(&narrow), None);
 }

@@ -1,6 +1,7 @@
 //! A client wants in, or a peer wants to send more: where that fits is found and reserved, or it is refused.
 
-use super::Homes;
+use super::reserve::Kept;
+use super::{Homes, TAKEOVER};
 use crate::placement::choose::{Proposal, Search, Step, Wish, propose};
 use parking_lot::Mutex;
 use skein_proto::capacity::Sends;
@@ -9,13 +10,23 @@ use skein_proto::room::RoomOptions;
 use skein_proto::rpc::{Admit, Admitted, Claim, Publish, Refusal, Reply};
 use skein_proto::signaling::Role;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// How many places are asked before the mesh counts as full.
 const TRIES: usize = 16;
 /// How often peers are moved to make room for one newcomer.
 const ROOM_MADE: usize = 2;
+
+/// How long it may take to find a place, with all that has to move for it. Who asks waits a little longer.
+const ADMIT_DEADLINE: Duration = Duration::from_secs(7);
+/// The same, for somebody who is there and wants to send more.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a home that takes over from one that is gone waits for a host to say what the room is like, where who comes
+/// does not.
+const OPTIONS_DEADLINE: Duration = Duration::from_millis(600);
+const OPTIONS_POLL: Duration = Duration::from_millis(50);
 
 /// How many newcomers to a room are placed at once.
 const TURNS: u32 = 8;
@@ -42,6 +53,16 @@ struct Considered {
     wish: Wish,
     /// Where it goes and from which of its connections, where it moves.
     moves: Option<(WorkerAddress, SessionId)>,
+    /// What is kept for it there.
+    kept: Option<Kept>,
+}
+
+/// A newcomer to a room, until it has a place.
+#[derive(Clone, Copy)]
+struct Newcomer<'a> {
+    room: &'a RoomId,
+    peer: &'a PeerId,
+    session: SessionId,
 }
 
 impl Homes {
@@ -51,31 +72,59 @@ impl Homes {
             return Reply::NotHome(home);
         }
         self.catch_up();
+        self.wait_for_options(&admit).await;
         let considered = match self.consider(&admit) {
             Ok(considered) => considered,
             Err(refusal) => return Reply::Refused(refusal),
         };
-        let Considered { session, role, options, wish, moves } = considered;
-        let place = match &moves {
-            Some((to, from)) => self.place_at(&admit, session, *from, &wish, to).await,
-            None if options.guaranteed && !self.promise(&admit.room, &admit.entry).await => None,
-            None => self.place(&admit.room, &admit.peer, session, wish).await,
+        let Considered { session, role, options, wish, moves, kept } = considered;
+        let who = Newcomer { room: &admit.room, peer: &admit.peer, session };
+        let from = moves.as_ref().map(|(_, from)| *from);
+        let place = async {
+            match &moves {
+                Some((to, from)) => self.place_at(who, *from, &wish, to, kept).await,
+                None if options.guaranteed && !self.promise(&admit.room, &admit.entry).await => None,
+                None => self.place(who, wish, kept).await,
+            }
         };
+        let place = timeout(ADMIT_DEADLINE, place).await.ok().flatten();
         let mut reply = Reply::Refused(Refusal::MeshFull);
         self.with_room(&admit.room, |room| match place {
-            Some(host) => {
-                let from = moves.map(|(_, from)| from);
+            _ if room.session(&admit.peer).is_some_and(|newest| newest > session) => {
+                reply = Reply::Refused(Refusal::Superseded);
+                room.stand_up(session);
+                Vec::new()
+            }
+            // Unless it was waited for no longer.
+            Some(host) if room.is_expected(&admit.peer, session) => {
                 let told = room.admitted(&admit.peer, session, from);
                 let options = *room.options();
                 reply = Reply::Admitted(Admitted { session, host, role, options, from });
                 told
             }
-            None => {
+            _ => {
                 room.refused(&admit.peer, session);
+                room.stand_up(session);
                 Vec::new()
             }
         });
         reply
+    }
+
+    /// A home that takes over a room from one that is gone knows what that is like when a host has said it.
+    async fn wait_for_options(&self, admit: &Admit) {
+        let until = Instant::now() + OPTIONS_DEADLINE;
+        let took_over = self.member_lost.lock().is_some_and(|at| at.elapsed() < TAKEOVER);
+        while took_over && admit.wish.is_empty() && Instant::now() < until {
+            let knows = {
+                let mut rooms = self.rooms.lock();
+                self.open(&mut rooms, &admit.room).room.knows_options()
+            };
+            if knows {
+                return;
+            }
+            tokio::time::sleep(OPTIONS_POLL).await;
+        }
     }
 
     /// Counts the peer in and settles what it is.
@@ -84,7 +133,6 @@ impl Homes {
         let home = self.open(&mut rooms, &admit.room);
         let room = &mut home.room;
         room.agree(&admit.wish, &self.settings.options, self.settings.max_size)?;
-        let role = room.role(&admit.peer, admit.role, admit.asked)?;
         let moves = match &admit.moving {
             Some(token) => Some(room.moving_to(&admit.peer, token).ok_or_else(|| {
                 Refusal::NotAllowed(
@@ -93,6 +141,11 @@ impl Homes {
             })?),
             None => None,
         };
+        // Who moves stays what it is.
+        let role = match moves.as_ref().and_then(|_| room.role_of(&admit.peer)) {
+            Some(role) => role,
+            None => room.role(&admit.peer, admit.role, admit.asked)?,
+        };
         let mut session = SessionId { admitted_ms: now_ms(), nonce: rand::random() };
         if let Some(old) = room.session(&admit.peer) {
             // Newer than the one it replaces, also when another home with another clock admitted that.
@@ -100,53 +153,50 @@ impl Homes {
         }
         room.expect(&admit.peer, session, Instant::now())?;
         let mut wish = room.wish(&admit.peer, &admit.entry, role, self.entry_first(), self.typical_peers());
-        wish.first.extend(home.guaranteed.places());
-        if let Some(kept) = moves.as_ref().and_then(|(_, from)| home.guaranteed.claim(*from)) {
-            self.release(kept);
-        }
-        Ok(Considered { session, role, options: *room.options(), wish, moves })
+        wish.first.extend(home.guaranteed.places(room));
+        let before = moves.as_ref().map(|(_, from)| *from);
+        let before = before.or(room.sent_to(&admit.peer).map(|(_, from)| from));
+        let kept = before.and_then(|before| home.guaranteed.claim(before));
+        Ok(Considered { session, role, options: *room.options(), wish, moves, kept })
     }
 
     /// The one place that a moving peer was promised.
     async fn place_at(
         &self,
-        admit: &Admit,
-        session: SessionId,
+        who: Newcomer<'_>,
         from: SessionId,
         wish: &Wish,
         to: &WorkerAddress,
+        kept: Option<Kept>,
     ) -> Option<WorkerAddress> {
         let (demands, outlook) = {
             let mut rooms = self.rooms.lock();
-            let room = &mut rooms.get_mut(&admit.room)?.room;
+            let room = &mut rooms.get_mut(who.room)?.room;
             let outlook = propose(wish, room.layout(), &room.layout().costs(), to)?.outlook;
-            (room.sit_beside(&admit.peer, session, from, to, Instant::now())?, outlook)
+            (room.sit_beside(who.peer, who.session, from, to, Instant::now())?, outlook)
         };
-        self.reserve(&admit.room, session, &demands, Some((to.clone(), outlook)), Claim::Move)
-            .await
-            .ok()
-            .map(|_| to.clone())
+        let place = Some((to.clone(), outlook));
+        self.reserve(who.room, who.session, &demands, place, Claim::Move, kept).await.ok().map(|_| to.clone())
     }
 
     /// Finds a place and has all that it needs reserved: at first beside others who come; where that fails, one after the
     /// other, so that none is in the way of another who is refused in the end.
-    async fn place(
-        &self,
-        room: &RoomId,
-        peer: &PeerId,
-        session: SessionId,
-        wish: Wish,
-    ) -> Option<WorkerAddress> {
-        let line = Arc::clone(&self.rooms.lock().get(room)?.line);
+    async fn place(&self, who: Newcomer<'_>, wish: Wish, mut kept: Option<Kept>) -> Option<WorkerAddress> {
+        let line = Arc::clone(&self.rooms.lock().get(who.room)?.line);
         {
             let _turn = line.turns.acquire().await.ok()?;
-            let mut search = self.search(room, wish.clone())?;
-            if let Step::Ask(first) = self.next(room, peer, session, &mut search, wish.sends)?
-                && let Ok(at) = self.ask(room, session, first).await
-            {
-                return Some(at);
+            let mut search = self.search(who.room, wish.clone())?;
+            if let Step::Ask(mut first) = self.next(who, &mut search, wish.sends)? {
+                if kept.is_some() && wish.first.contains(&first.at) {
+                    // It was sent there, and what it needs is kept.
+                    first.claim = Claim::Move;
+                }
+                if let Ok(at) = self.ask(who, first, kept.take()).await {
+                    return Some(at);
+                }
             }
         }
+        kept.into_iter().for_each(|kept| self.release(kept));
         let since = Instant::now();
         let _turns = line.turns.acquire_many(TURNS).await.ok()?;
         // What one of them did not find meanwhile, the others would not find either.
@@ -155,38 +205,33 @@ impl Homes {
             return None;
         }
         let sends = wish.sends;
-        let place = self.place_alone(room, peer, session, wish).await;
-        if place.is_none() {
+        let place = self.place_alone(who, wish).await;
+        if place.is_none() && self.is_expected(who) {
             *line.in_vain.lock() = Some((Instant::now(), sends));
         }
         place
     }
 
-    async fn place_alone(
-        &self,
-        room: &RoomId,
-        peer: &PeerId,
-        session: SessionId,
-        wish: Wish,
-    ) -> Option<WorkerAddress> {
+    async fn place_alone(&self, who: Newcomer<'_>, wish: Wish) -> Option<WorkerAddress> {
         let sends = wish.sends;
-        let mut search = self.search(room, wish.clone())?;
-        let mut room_made = 0;
+        let mut search = self.search(who.room, wish.clone())?;
+        let mut tried = 0;
         for _ in 0..TRIES {
-            match self.next(room, peer, session, &mut search, sends)? {
+            match self.next(who, &mut search, sends)? {
                 Step::Ask(proposal) => {
                     let at = proposal.at.clone();
-                    match self.ask(room, session, proposal).await {
+                    match self.ask(who, proposal, None).await {
                         Ok(at) => return Some(at),
                         Err(by) => search.refused(&at, &by),
                     }
                 }
-                Step::MakeRoom(blocked) => {
-                    if room_made < ROOM_MADE && self.make_room(room, &blocked, sends, None).await {
-                        room_made += 1;
-                        search = self.search(room, wish.clone())?;
+                Step::MakeRoom(blocked) if tried < ROOM_MADE => {
+                    tried += 1;
+                    if self.make_room(who.room, &blocked, sends, None).await {
+                        search = self.search(who.room, wish.clone())?;
                     }
                 }
+                Step::MakeRoom(_) => {}
                 Step::GiveUp => return None,
             }
         }
@@ -199,20 +244,25 @@ impl Homes {
     /// Names a worker that has no room; then the peer is not counted in there any more.
     async fn ask(
         &self,
-        room: &RoomId,
-        session: SessionId,
+        who: Newcomer<'_>,
         proposal: Proposal,
+        kept: Option<Kept>,
     ) -> Result<WorkerAddress, WorkerAddress> {
         let Proposal { at, demands, outlook, claim } = proposal;
-        match self.reserve(room, session, &demands, Some((at.clone(), outlook)), claim).await {
+        let place = Some((at.clone(), outlook));
+        match self.reserve(who.room, who.session, &demands, place, claim, kept).await {
             Ok(_) => Ok(at),
             Err(by) => {
-                if let Some(home) = self.rooms.lock().get_mut(room) {
-                    home.room.stand_up(session);
+                if let Some(home) = self.rooms.lock().get_mut(who.room) {
+                    home.room.stand_up(who.session);
                 }
                 Err(by)
             }
         }
+    }
+
+    fn is_expected(&self, who: Newcomer<'_>) -> bool {
+        self.rooms.lock().get(who.room).is_some_and(|home| home.room.is_expected(who.peer, who.session))
     }
 
     fn search(&self, room: &RoomId, wish: Wish) -> Option<Search> {
@@ -223,21 +273,17 @@ impl Homes {
     }
 
     /// The next step; the peer is counted in where it is to be asked for, so that others who come meanwhile are placed with
-    /// that in mind.
-    fn next(
-        &self,
-        room: &RoomId,
-        peer: &PeerId,
-        session: SessionId,
-        search: &mut Search,
-        sends: Sends,
-    ) -> Option<Step> {
+    /// that in mind. None when the peer is not waited for any more.
+    fn next(&self, who: Newcomer<'_>, search: &mut Search, sends: Sends) -> Option<Step> {
         let mut rooms = self.rooms.lock();
-        let room = &mut rooms.get_mut(room)?.room;
+        let room = &mut rooms.get_mut(who.room)?.room;
+        if !room.is_expected(who.peer, who.session) {
+            return None;
+        }
         let now = Instant::now();
         let step = search.next(room.layout(), &self.field.lock().field, now);
         if let Step::Ask(proposal) = &step {
-            room.sit(peer, session, &proposal.at, sends, now).ok()?;
+            room.sit(who.peer, who.session, &proposal.at, sends, now).ok()?;
         }
         Some(step)
     }
@@ -248,8 +294,18 @@ impl Homes {
         if let Some(home) = self.elsewhere(&room) {
             return Reply::NotHome(home);
         }
+        match timeout(PUBLISH_DEADLINE, self.make_publish(&room, session, sends)).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                self.unpublish(&room, session);
+                Reply::Refused(Refusal::MeshFull)
+            }
+        }
+    }
+
+    async fn make_publish(&self, room: &RoomId, session: SessionId, sends: Sends) -> Reply {
         for _ in 0..=ROOM_MADE {
-            let demands = match self.rooms.lock().get_mut(&room) {
+            let demands = match self.rooms.lock().get_mut(room) {
                 Some(home) => home.room.publish(session, sends, Instant::now()),
                 None => return Reply::Failed("the room is not here".to_owned()),
             };
@@ -257,18 +313,21 @@ impl Homes {
                 Ok(demands) => demands,
                 Err(refusal) => return Reply::Refused(refusal),
             };
-            let Err(by) = self.reserve(&room, session, &demands, None, Claim::Place).await else {
+            let Err(by) = self.reserve(room, session, &demands, None, Claim::Place, None).await else {
                 return Reply::Granted;
             };
-            self.with_room(&room, |room| {
-                room.unpublish(session, Instant::now());
-                Vec::new()
-            });
-            if !self.make_room(&room, &by, sends, Some(session)).await {
+            self.unpublish(room, session);
+            if !self.make_room(room, &by, sends, Some(session)).await {
                 break;
             }
         }
         Reply::Refused(Refusal::MeshFull)
+    }
+
+    fn unpublish(&self, room: &RoomId, session: SessionId) {
+        if let Some(home) = self.rooms.lock().get_mut(room) {
+            home.room.unpublish(session, Instant::now());
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the home does of its own: it moves peers to make room, to bring rooms together and off workers that carry too
 //! much, and keeps up what rooms are guaranteed.
 
-use super::Homes;
 use super::reserve::Kept;
+use super::{HomeRoom, Homes};
 use crate::placement::shift::Shift;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, PeerId, RoomId, SessionId, WorkerAddress};
@@ -25,18 +25,35 @@ const POLL: Duration = Duration::from_millis(50);
 pub(super) struct Promise {
     demands: Vec<(WorkerAddress, Cost)>,
     renewed: Option<Instant>,
+    tried: Option<Instant>,
     moves: HashMap<SessionId, Kept>,
 }
 
 impl Promise {
-    /// The workers on which something is kept for the room.
-    pub(super) fn places(&self) -> impl Iterator<Item = WorkerAddress> + '_ {
-        self.demands.iter().map(|(at, _)| at.clone())
+    /// The workers on which something is kept for the room, those with the fewest of its peers first.
+    pub(super) fn places(&self, room: &HomeRoom) -> Vec<WorkerAddress> {
+        let mut places: Vec<_> = self.demands.iter().map(|(at, _)| at.clone()).collect();
+        places.sort_by_key(|at| room.layout().peers_at(at));
+        places
+    }
+
+    /// Whether nothing is kept, and that was not tried just now.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.renewed.is_none() && self.tried.is_none_or(|at| now.saturating_duration_since(at) >= RENEW)
+    }
+
+    fn kept_at(&self, at: &WorkerAddress) -> Cost {
+        self.demands.iter().find(|(other, _)| other == at).map_or(Cost::ZERO, |(_, cost)| *cost)
     }
 
     /// Takes what is kept for a peer's move.
     pub(super) fn claim(&mut self, session: SessionId) -> Option<Kept> {
         self.moves.remove(&session)
+    }
+
+    /// Takes what is kept for moves that are not to be any more.
+    fn given_up(&mut self, room: &HomeRoom) -> Vec<Kept> {
+        self.moves.extract_if(|session, _| !room.is_to_move(session)).map(|(_, kept)| kept).collect()
     }
 
     /// The nodes that keep something for the room.
@@ -52,13 +69,22 @@ impl Homes {
     pub(super) fn balance(self: &Arc<Self>, now: Instant) {
         let mut rooms = self.rooms.lock();
         for (id, home) in rooms.iter_mut() {
+            home.guaranteed.given_up(&home.room).into_iter().for_each(|kept| self.release(kept));
             if home.guaranteed.renewed.is_some_and(|at| now.duration_since(at) >= RENEW) {
                 home.guaranteed.renewed = Some(now);
                 let (homes, id, demands) = (Arc::clone(self), id.clone(), home.guaranteed.demands.clone());
                 self.tasks.spawn(async move {
                     if !homes.guarantee(&id, &demands).await {
-                        tracing::warn!(room = %id, "what the room was guaranteed is not to be had any more");
+                        tracing::warn!(room = %id, "what the room is guaranteed has to be kept elsewhere");
                         homes.forget_promise(&id);
+                    }
+                });
+            } else if home.needs_promise(now) {
+                // Its home was another until now, or a host of it is gone.
+                let (homes, id) = (Arc::clone(self), id.clone());
+                self.tasks.spawn(async move {
+                    if !homes.promise(&id, homes.mesh.id()).await {
+                        tracing::warn!(room = %id, "what the room is guaranteed is not to be had");
                     }
                 });
             }
@@ -80,7 +106,6 @@ impl Homes {
 
     fn forget_promise(&self, room: &RoomId) {
         if let Some(home) = self.rooms.lock().get_mut(room) {
-            home.guaranteed.demands.clear();
             home.guaranteed.renewed = None;
         }
     }
@@ -88,22 +113,33 @@ impl Homes {
     /// Makes sure that the full size of a room is kept for it. Says whether it is.
     pub(super) async fn promise(&self, room: &RoomId, entry: &NodeId) -> bool {
         let demands = {
-            let rooms = self.rooms.lock();
-            let Some(home) = rooms.get(room) else { return false };
+            let mut rooms = self.rooms.lock();
+            let Some(home) = rooms.get_mut(room) else { return false };
             if home.guaranteed.renewed.is_some() {
                 return true;
             }
             let field = self.field.lock();
             let field = &field.field;
             let now = Instant::now();
-            let mut places = Vec::new();
+            home.guaranteed.tried = Some(now);
+            let costs = home.room.layout().costs();
+            // What the room uses there, or is promised, it need not find free.
+            let own = |at: &WorkerAddress| {
+                costs.get(at).copied().unwrap_or_default().max(home.guaranteed.kept_at(at))
+            };
+            let mut places: Vec<(WorkerAddress, Cost)> = Vec::new();
             for region in field.regions(field.region(entry)) {
                 let all = field.freest(region, usize::MAX, now);
-                places.extend(all.into_iter().filter_map(|at| Some((at.clone(), field.left(&at, now)?))));
+                places.extend(
+                    all.into_iter().filter_map(|at| Some((at.clone(), field.left(&at, now)? + own(&at)))),
+                );
             }
-            // The fullest that the room fits on whole, or else as few as it fits on.
-            let whole =
-                places.iter().rev().find_map(|place| home.room.full_size(std::slice::from_ref(place)));
+            let has_peers = |(at, _): &(WorkerAddress, Cost)| home.room.layout().peers_at(at) > 0;
+            let (mut places, others): (Vec<_>, Vec<_>) = places.into_iter().partition(has_peers);
+            // Where it is, or the fullest that it fits on whole, or else as few as it fits on.
+            let mut singly = places.iter().chain(others.iter().rev());
+            let whole = singly.find_map(|place| home.room.full_size(std::slice::from_ref(place)));
+            places.extend(others);
             whole.or_else(|| home.room.full_size(&places))
         };
         let Some(demands) = demands else { return false };
@@ -112,6 +148,7 @@ impl Homes {
 
     async fn keep_promise(&self, room: &RoomId, demands: Vec<(WorkerAddress, Cost)>) -> bool {
         if !self.guarantee(room, &demands).await {
+            self.unguarantee(room, demands.into_iter().map(|(at, _)| at.node).collect());
             return false;
         }
         if let Some(home) = self.rooms.lock().get_mut(room) {
@@ -137,36 +174,38 @@ impl Homes {
             home.room.make_room(blocked, sends, but, &field.field, Instant::now(), &mut rand::rng())
         };
         let asked = self.begin_moves(room, &shifts, "another peer needs the place").await;
-        if asked == 0 {
-            return false;
-        }
         let until = Instant::now() + LEAVE;
         loop {
             let left = {
                 let rooms = self.rooms.lock();
                 let Some(home) = rooms.get(room) else { return false };
-                shifts.iter().filter(|shift| home.room.seats().get(&shift.session).is_some()).count()
+                let stays = |session: &&SessionId| {
+                    home.room.is_to_move(session) && home.room.seats().get(session).is_some()
+                };
+                asked.iter().filter(stays).count()
             };
             if left == 0 || Instant::now() >= until {
-                return left < shifts.len();
+                return left < asked.len();
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Has places kept for peers that are to move, and asks those to move that have one. Answers how many.
-    pub(super) async fn begin_moves(&self, room: &RoomId, shifts: &[Shift], reason: &str) -> usize {
-        let mut asked = 0;
+    /// Has places kept for peers that are to move, and asks those to move that have one. Answers which.
+    pub(super) async fn begin_moves(&self, room: &RoomId, shifts: &[Shift], reason: &str) -> Vec<SessionId> {
+        let mut asked = Vec::new();
         let demands = match self.rooms.lock().get(room) {
             Some(home) => home.room.move_demands(shifts),
             None => return asked,
         };
         for (shift, demands) in shifts.iter().zip(demands) {
             let Some(demands) = demands else { continue };
-            // Under a name of its own: it is given up when the peer comes, and its place is reserved for good.
+            // Under a name of its own: when the peer comes, its place is reserved in place of this.
             let nobody = SessionId { admitted_ms: 0, nonce: rand::random() };
             let place = Some((shift.to.clone(), Outlook::default()));
-            let Ok(kept) = self.reserve(room, nobody, &demands, place, Claim::Move).await else { continue };
+            let Ok(kept) = self.reserve(room, nobody, &demands, place, Claim::Move, None).await else {
+                continue;
+            };
             let token = format!("{:032x}", rand::random::<u128>());
             let mut rooms = self.rooms.lock();
             let Some(home) = rooms.get_mut(room) else { continue };
@@ -176,7 +215,7 @@ impl Homes {
                 self.release(kept);
                 continue;
             }
-            asked += 1;
+            asked.push(shift.session);
             tracing::debug!(%room, session = %shift.session, to = %shift.to, reason, "a peer is to move");
             home.guaranteed.moves.insert(shift.session, kept);
             home.deliver(told);
@@ -195,10 +234,10 @@ impl Homes {
             Err(refusal) => return Reply::Refused(refusal),
         };
         let to = shift.to.clone();
-        if self.begin_moves(&room, &[shift], "an operator moves it").await > 0 {
-            return Reply::Done;
+        if self.begin_moves(&room, &[shift], "an operator moves it").await.is_empty() {
+            return Reply::Refused(Refusal::NotAllowed(format!("{to} has no room for it")));
         }
-        Reply::Refused(Refusal::NotAllowed(format!("{to} has no room for it")))
+        Reply::Done
     }
 
     fn shift_for(&self, room: &RoomId, peer: &PeerId, node: Option<&NodeId>) -> Result<Shift, Refusal> {

@@ -30,7 +30,7 @@ pub(super) struct Kept {
 }
 
 impl Homes {
-    /// Has all of `demands` kept for a session.
+    /// Has all of `demands` kept for a session, in place of what `replaces` names, which is given up either way.
     ///
     /// # Errors
     /// Names a worker that has no room or does not answer; then nothing is kept anywhere.
@@ -41,14 +41,16 @@ impl Homes {
         demands: &[(WorkerAddress, Cost)],
         place: Option<(WorkerAddress, Outlook)>,
         claim: Claim,
+        replaces: Option<Kept>,
     ) -> Result<Kept, WorkerAddress> {
         let ticket = Ticket(rand::random());
+        let old = replaces.as_ref().map(|kept| kept.ticket);
         let nodes = by_node(demands);
         let asks = nodes.iter().map(|(node, demands)| {
             let at = place.as_ref().filter(|(at, _)| at.node == *node).map(|(at, o)| (at.worker, *o));
-            let reserve =
-                Reserve { ticket, session, room: room.clone(), demands: demands.clone(), at, claim };
-            let first = demands.first().map_or(0, |(worker, _)| *worker);
+            let (room, demands) = (room.clone(), demands.clone());
+            let reserve = Reserve { ticket, session, room, demands, at, claim, replaces: old };
+            let first = reserve.demands.first().map_or(0, |(worker, _)| *worker);
             async move {
                 let reply = self.mesh.call(node, Call::Reserve(reserve), RESERVE_DEADLINE).await;
                 (node, first, reply)
@@ -79,6 +81,8 @@ impl Homes {
                 }
             }
         }
+        // Where nothing is needed any more, or this was refused, it is still there.
+        replaces.into_iter().for_each(|kept| self.release(kept));
         let kept = Kept { ticket, nodes: granted };
         match refused {
             None => Ok(kept),
@@ -106,11 +110,7 @@ impl Homes {
             let guarantee = Guarantee { room: room.clone(), demands: demands.clone() };
             self.mesh.call(node, Call::Guarantee(guarantee), RESERVE_DEADLINE)
         });
-        let all = join_all(asks).await.into_iter().all(|reply| matches!(reply, Ok(Reply::Done)));
-        if !all {
-            self.unguarantee(room, nodes.into_keys().collect());
-        }
-        all
+        join_all(asks).await.into_iter().all(|reply| matches!(reply, Ok(Reply::Done)))
     }
 
     /// Gives up what nodes keep for a room. Not waited for: what is not renewed expires.

@@ -452,8 +452,8 @@ export class Room extends Emitter<RoomEvents> {
     if (this.#move?.isNext(session)) return this.#move.cancel(lost);
     // Of a session that did not come to stand, its own requests tell by failing.
     if (session !== this.#session) return;
-    // Where it was about to be left anyway, the next one is there.
-    if (lost.code !== CLOSE_FOR_GOOD && this.#move?.hurry()) return;
+    // Where it was about to be left anyway, the next one is there: should the peer have been sent away, that is told so too.
+    if (this.#move?.hurry()) return;
     this.#endMove(lost);
     this.#roster.sessionLost();
     if (lost.code === CLOSE_FOR_GOOD) {

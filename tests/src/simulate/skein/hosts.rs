@@ -196,7 +196,8 @@ impl Hosts {
             let place =
                 place.filter(|(place, _)| *place == at).map(|(place, outlook)| (place.worker, outlook));
             let demands = vec![(at.worker, *cost)];
-            let wish = Reserve { ticket, session, room: room.clone(), demands, at: place, claim };
+            let wish =
+                Reserve { ticket, session, room: room.clone(), demands, at: place, claim, replaces: None };
             if let Err(full) = self.nodes[index].ledger.reserve(&wish, now) {
                 // A host that refuses says what it has left.
                 self.field.correct(at, full.left.packets);
