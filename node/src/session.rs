@@ -66,8 +66,8 @@ struct Receiving {
     producer: ProducerId,
     /// Whose it is.
     peer: PeerId,
-    /// From which of its connections.
-    session: SessionId,
+    /// From which of its connections, where that goes to nobody while an older one stands.
+    quiet: Option<SessionId>,
     kind: MediaKind,
     /// Whether the client wants it right now; what it accepted starts when this is so.
     paused_by_client: bool,
@@ -379,7 +379,8 @@ impl Session {
                 Notification::ConsumerLayersChanged { consumer_id, spatial_layer, temporal_layer }
             }
             MediaEvent::ConsumerPaused(consumer_id, paused) => {
-                if !self.consumers.contains_key(&consumer_id) {
+                // What is not forwarded is paused to the client, whatever its sender does.
+                if !self.consumers.get(&consumer_id).is_some_and(|receiving| receiving.forwarded) {
                     return Ok(());
                 }
                 if paused {

@@ -178,6 +178,8 @@ pub struct SessionOpen {
     pub options: RoomOptions,
     /// The connection that this one takes the place of when it ends, where the client moves.
     pub from: Option<SessionId>,
+    /// Whether what it sends goes to nobody until then.
+    pub quiet: bool,
 }
 
 /// What travels on a session's stream.
@@ -242,6 +244,8 @@ pub struct ProducerEntry {
     pub sends: Sends,
     /// Whether its peer paused it.
     pub paused: bool,
+    /// Whether it goes to nobody while an older connection of its peer stands.
+    pub quiet: bool,
     /// What the client attached: [`crate::signaling::AppData`].
     pub app_data: Json,
 }

@@ -27,18 +27,18 @@ pub struct Seat {
 
 impl Seat {
     /// What its producers send, whether it reaches anybody or not.
-    pub fn to_send(&self) -> Sends {
+    pub fn actual(&self) -> Sends {
         self.actual
     }
 
-    /// Whether what it sends reaches nobody yet.
-    pub fn is_quiet(&self) -> bool {
-        self.quiet
+    /// What it is counted with when that reaches everybody.
+    pub fn will_send(&self) -> Sends {
+        self.actual.max(self.expected)
     }
 
     /// What it is counted with.
     pub fn sends(&self) -> Sends {
-        if self.quiet { Sends::NOTHING } else { self.actual.max(self.expected) }
+        if self.quiet { Sends::NOTHING } else { self.will_send() }
     }
 }
 

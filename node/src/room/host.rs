@@ -373,8 +373,7 @@ impl HostRoom {
     }
 
     /// Whether a connection is to take the place of an older one of its peer and has not yet. Until then what it sends
-    /// goes to nobody: the others still receive the same from the older one, and a worker that is left because it is full
-    /// could not carry both.
+    /// goes to nobody, where there is no room for both: the others still receive the same from the older one.
     pub fn is_arriving(&self, peer: &PeerId, session: SessionId) -> bool {
         let state = self.state.lock();
         let counts = state.own.session(peer).max(state.others.session(peer));

@@ -216,6 +216,7 @@ pub(super) mod tests {
             kind: MediaKind::Audio,
             sends: Sends::NOTHING,
             paused: false,
+            quiet: false,
             app_data: Json::new(&serde_json::json!({})).expect("JSON"),
         }
     }

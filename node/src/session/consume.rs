@@ -142,12 +142,13 @@ impl Session {
             app_data: entry.app_data.read().map_err(|e| internal(&e))?,
             producer_paused: consumer.producer_paused(),
         };
-        let forwarded = self.is_forwarded(entry.kind, &entry.peer, entry.session);
+        let quiet = entry.quiet.then_some(entry.session);
+        let forwarded = self.is_forwarded(entry.kind, &entry.peer, quiet);
         let receiving = Receiving {
             consumer,
             producer: entry.id,
             peer: entry.peer,
-            session: entry.session,
+            quiet,
             kind: entry.kind,
             forwarded,
             paused_by_client: false,

@@ -59,6 +59,7 @@ impl Session {
             kind: body.kind,
             sends,
             paused: false,
+            quiet: self.open.quiet,
             app_data,
         };
         self.producers.insert(id.clone(), Sending { producer, entry: entry.clone(), told: Instant::now() });

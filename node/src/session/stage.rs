@@ -64,8 +64,8 @@ impl Session {
     }
 
     /// Whether the room forwards what a connection of a peer sends of a kind to this peer.
-    pub(super) fn is_forwarded(&self, kind: MediaKind, peer: &PeerId, session: SessionId) -> bool {
-        if self.room.is_arriving(peer, session) {
+    pub(super) fn is_forwarded(&self, kind: MediaKind, peer: &PeerId, quiet: Option<SessionId>) -> bool {
+        if quiet.is_some_and(|session| self.room.is_arriving(peer, session)) {
             return false;
         }
         let Some(forward) = self.room.forward() else { return true };
@@ -77,8 +77,7 @@ impl Session {
 
     /// The consumers that are forwarded now and were not, or the other way round.
     fn forward_changes(&self) -> Vec<(ConsumerId, bool)> {
-        let now =
-            |receiving: &Receiving| self.is_forwarded(receiving.kind, &receiving.peer, receiving.session);
+        let now = |receiving: &Receiving| self.is_forwarded(receiving.kind, &receiving.peer, receiving.quiet);
         let changed = self.consumers.iter().filter(|(_, receiving)| now(receiving) != receiving.forwarded);
         changed.map(|(id, receiving)| (id.clone(), now(receiving))).collect()
     }
@@ -94,6 +93,10 @@ impl Session {
             let done = if now { receiving.consumer.resume().await } else { receiving.consumer.pause().await };
             if let Err(error) = done {
                 tracing::debug!(session = %self.open.session, consumer = %consumer_id, %error, "cannot pause or resume");
+            }
+            if receiving.consumer.producer_paused() {
+                // It stays paused to the client, now for its sender's sake.
+                continue;
             }
             self.notify(if now {
                 Notification::ConsumerResumed { consumer_id }

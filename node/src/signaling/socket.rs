@@ -132,7 +132,7 @@ async fn place(edge: &Signaling, client: &Client) -> Result<MeshStream, End> {
     };
     let mut problem = String::new();
     for _ in 0..PLACEMENTS {
-        let Admitted { session, host, role, options, from } =
+        let Admitted { session, host, role, options, from, quiet } =
             admit::admit(&edge.mesh, &wish).await.map_err(|error| {
                 edge.counters.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(room = %client.room, peer = %client.peer, %error, "a join is refused");
@@ -153,6 +153,7 @@ async fn place(edge: &Signaling, client: &Client) -> Result<MeshStream, End> {
             skein: client.skein,
             options,
             from,
+            quiet,
         };
         match edge.mesh.open(&host.node, &Open::Session(open)).await {
             Ok(stream) => return Ok(stream),

@@ -64,6 +64,8 @@ pub struct Admitted {
     pub options: RoomOptions,
     /// The connection that this one takes the place of when it ends, where the client moves.
     pub from: Option<SessionId>,
+    /// Whether what it sends goes to nobody until then: there is no room for both.
+    pub quiet: bool,
 }
 
 /// Names one reservation, so that it can be given up.

@@ -206,6 +206,7 @@ impl Skein {
             kind: MediaKind::Video,
             sends: seat.sends,
             paused: false,
+            quiet: false,
             app_data: Json::new(&()).expect("null is JSON"),
         });
         room.peers.insert(peer, seat);
@@ -536,6 +537,7 @@ impl Policy for Skein {
                 kind: MediaKind::Video,
                 sends,
                 paused: false,
+                quiet: false,
                 app_data: Json::new(&()).expect("null is JSON"),
             };
             self.tell(key.room, &host, HostMessage::Change(RosterChange::Producer(producer)));

@@ -15,6 +15,7 @@ pub(super) fn session() -> SessionOpen {
         skein: false,
         options: RoomOptions { mode: RoomMode::Conference, size: 9, guaranteed: false, last_n: 0 },
         from: None,
+        quiet: false,
     }
 }
 

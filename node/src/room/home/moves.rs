@@ -4,6 +4,7 @@
 use super::{HomeRoom, Told};
 use crate::placement::estimate;
 use crate::placement::field::Field;
+use crate::placement::layout::price;
 use crate::placement::shift::{self, Shift};
 use rand::Rng;
 use skein_proto::capacity::{Cost, Sends};
@@ -187,6 +188,29 @@ impl HomeRoom {
         let demands = self.move_demands(&[shift]).pop()??;
         self.seats.sit_quietly(session, peer, to, sends, now).ok()?;
         Some(demands)
+    }
+
+    /// What it needs more that the others receive what a peer sends from where it moves to before it has left the other
+    /// place. None where that would crowd anything: then they go without for a moment.
+    pub fn to_speak_up(
+        &self,
+        session: &SessionId,
+        field: &Field,
+        now: Instant,
+    ) -> Option<Vec<(WorkerAddress, Cost)>> {
+        let seat = self.seats.get(session)?;
+        let mut after = self.layout().clone();
+        after.send(&seat.at, seat.sends(), seat.will_send()).ok()?;
+        let more = price(&self.layout().costs(), &after.costs());
+        let crowds = |(at, cost): &(WorkerAddress, Cost)| {
+            field.fullness_with(at, cost.packets, now).is_none_or(|full| full > CROWDED)
+        };
+        (!more.iter().any(crowds)).then_some(more)
+    }
+
+    /// What a peer sends from where it moves to is counted from now on.
+    pub fn speak_up(&mut self, session: &SessionId) {
+        self.seats.speak_up(session);
     }
 
     /// Where a peer that was told to dial again had better go, and which of its connections was there before.

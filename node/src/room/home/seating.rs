@@ -200,8 +200,8 @@ impl HomeRoom {
         let Some(seat) = self.seats.get(session) else { return false };
         let before = self.roster.session(&seat.peer).filter(|before| before != session);
         let Some(before) = before.and_then(|before| self.seats.get(&before)) else { return false };
-        let (will, does) = (seat.to_send().plus(more), before.sends());
-        seat.is_quiet() && will.max(does) == does
+        let (will, does) = (seat.actual().plus(more), before.sends());
+        will.max(does) == does
     }
 
     /// It may not: nothing more is expected of it than what it sends.

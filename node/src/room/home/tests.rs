@@ -2,6 +2,7 @@
 
 use super::super::roster::tests::{host, peer, producer, session};
 use super::*;
+use crate::placement::field::{Field, NodeFigures, WorkerFigures};
 use skein_proto::capacity::Cost;
 use skein_proto::room::{RoomMode, RoomWish};
 use skein_proto::rpc::{ProducerEntry, Refusal, Speaker};
@@ -246,4 +247,46 @@ fn a_room_that_is_guaranteed_may_lie_on_several_workers() {
     assert!(demands.len() > 1 && demands.iter().all(|(_, cost)| cost.fits(left)), "{demands:?}");
     let narrow: Vec<_> = places.iter().map(|(at, _)| (at.clone(), Cost::new(9_000, 1 << 40))).collect();
     assert_eq!(room.full_size(&narrow), None);
+}
+
+#[test]
+fn what_a_peer_sends_while_it_moves_is_heard_twice_only_where_that_crowds_nobody() {
+    for (free, speaks) in [(900, true), (250, false)] {
+        let (mut room, now) = room(9, false);
+        for host in ["n1", "n2"] {
+            room.attach(&node(host));
+        }
+        let sends = estimate::peer();
+        let sit = |room: &mut HomeRoom, name: &str, age, at: &str| {
+            let (session, at) = (session(age), host(at));
+            room.sit(&self::name(name), session, &at, sends, now).expect("few");
+            let entry = PeerEntry { session, ..peer(name, age, at.node.as_str(), true) };
+            room.hear(&at.node, change(RosterChange::Peer(entry)), now);
+        };
+        sit(&mut room, "p", 1, "n1");
+        sit(&mut room, "q", 2, "n1");
+        let mut field = Field::default();
+        for at in ["n1", "n2"] {
+            let worker = WorkerFigures { free, open: free, spare: 0, total: 1000 };
+            let figures = NodeFigures {
+                workers: vec![worker],
+                free_bits: 1 << 40,
+                region: String::new(),
+                zone: String::new(),
+                over: Vec::new(),
+                takes: true,
+            };
+            field.hear(&node(at), figures, now);
+        }
+        let kept = room.sit_beside(&name("p"), session(3), session(1), &host("n2"), now);
+        assert!(kept.is_some());
+        let more = room.to_speak_up(&session(3), &field, now);
+        assert_eq!(more.is_some(), speaks, "{more:?}");
+        if let Some(more) = more {
+            let at = |at: &str| more.iter().find(|(on, _)| *on == host(at)).map(|(_, cost)| cost.packets);
+            let one = sends.one.packets;
+            // Into the pipe at the one, and to the two who are at the other.
+            assert_eq!((at("n1"), at("n2")), (Some(2 * one), Some(one)), "{more:?}");
+        }
+    }
 }

@@ -84,7 +84,7 @@ impl Homes {
             match &moves {
                 Some((to, from)) => self.place_at(who, *from, &wish, to, kept).await,
                 None if options.guaranteed && !self.promise(&admit.room, &admit.entry).await => None,
-                None => self.place(who, wish, kept).await,
+                None => self.place(who, wish, kept).await.map(|host| (host, false)),
             }
         };
         let place = timeout(ADMIT_DEADLINE, place).await.ok().flatten();
@@ -96,10 +96,10 @@ impl Homes {
                 Vec::new()
             }
             // Unless it was waited for no longer.
-            Some(host) if room.is_expected(&admit.peer, session) => {
+            Some((host, quiet)) if room.is_expected(&admit.peer, session) => {
                 let told = room.admitted(&admit.peer, session, from);
                 let options = *room.options();
-                reply = Reply::Admitted(Admitted { session, host, role, options, from });
+                reply = Reply::Admitted(Admitted { session, host, role, options, from, quiet });
                 told
             }
             _ => {
@@ -160,7 +160,8 @@ impl Homes {
         Ok(Considered { session, role, options: *room.options(), wish, moves, kept })
     }
 
-    /// The one place that a moving peer was promised.
+    /// The one place that a moving peer was promised, and whether what it sends from there must wait until it has left the
+    /// other.
     async fn place_at(
         &self,
         who: Newcomer<'_>,
@@ -168,7 +169,7 @@ impl Homes {
         wish: &Wish,
         to: &WorkerAddress,
         kept: Option<Kept>,
-    ) -> Option<WorkerAddress> {
+    ) -> Option<(WorkerAddress, bool)> {
         let (demands, outlook) = {
             let mut rooms = self.rooms.lock();
             let room = &mut rooms.get_mut(who.room)?.room;
@@ -176,7 +177,18 @@ impl Homes {
             (room.sit_beside(who.peer, who.session, from, to, Instant::now())?, outlook)
         };
         let place = Some((to.clone(), outlook));
-        self.reserve(who.room, who.session, &demands, place, Claim::Move, kept).await.ok().map(|_| to.clone())
+        self.reserve(who.room, who.session, &demands, place, Claim::Move, kept).await.ok()?;
+        let more = {
+            let rooms = self.rooms.lock();
+            let field = self.field.lock();
+            rooms.get(who.room)?.room.to_speak_up(&who.session, &field.field, Instant::now())
+        };
+        let Some(more) = more else { return Some((to.clone(), true)) };
+        let speaks = self.reserve(who.room, who.session, &more, None, Claim::Place, None).await.is_ok();
+        if speaks && let Some(home) = self.rooms.lock().get_mut(who.room) {
+            home.room.speak_up(&who.session);
+        }
+        Some((to.clone(), !speaks))
     }
 
     /// Finds a place and has all that it needs reserved: at first beside others who come; where that fails, one after the
