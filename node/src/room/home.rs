@@ -73,6 +73,8 @@ pub struct HomeRoom {
     grew: bool,
     /// When to look at that again, where nothing better was found.
     look_at: Option<Instant>,
+    /// How often in a row nothing was found.
+    in_vain: u32,
     settling_until: Option<Instant>,
 }
 
@@ -97,6 +99,7 @@ impl HomeRoom {
             peak: 0,
             grew: false,
             look_at: None,
+            in_vain: 0,
             settling_until: settling.then(|| now + SETTLING),
         };
         room.set_options(options);

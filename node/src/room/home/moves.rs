@@ -21,6 +21,8 @@ const CROWDED: f64 = 0.9;
 /// About how long a room that lies as well as it can is left alone. All rooms on a crowded worker see that at the same
 /// time; each looks at a time of its own, and so they do not all run to the same free one.
 const LOOK_AGAIN: Duration = Duration::from_secs(8);
+/// So often that is doubled while nothing better is found and nobody comes.
+const LOOK_LATER: u32 = 3;
 /// How likely a room is to look where more is carried than can be, each time that it is asked.
 const RELIEF: f64 = 0.25;
 /// WebSocket close code 1012: the service restarts, so the client dials again (IANA's registry).
@@ -117,7 +119,11 @@ impl HomeRoom {
             );
         }
         shifts.truncate(most);
-        let rest = LOOK_AGAIN.mul_f64(rng.random_range(0.5..1.5));
+        if grew || !shifts.is_empty() {
+            self.in_vain = 0;
+        }
+        let rest = LOOK_AGAIN.mul_f64(rng.random_range(0.5..1.5)) * (1 << self.in_vain);
+        self.in_vain = (self.in_vain + 1).min(LOOK_LATER);
         self.look_at = shifts.is_empty().then(|| now + rest);
         shifts
     }
