@@ -110,6 +110,8 @@ pub struct Field {
     regions: BTreeMap<String, Region>,
     /// The most that any worker was ever said to carry, packets a second.
     largest: u64,
+    /// How many workers carry more than they should.
+    over: usize,
 }
 
 impl Field {
@@ -129,12 +131,14 @@ impl Field {
                 region.put(&at, &worker);
             }
         }
+        self.over += figures.over.len();
         self.nodes.insert(node.clone(), Known { figures, heard });
     }
 
     /// A node is gone.
     pub fn forget(&mut self, node: &NodeId) {
         let Some(known) = self.nodes.remove(node) else { return };
+        self.over -= known.figures.over.len();
         if let Some(region) = self.regions.get_mut(&known.figures.region) {
             for (at, worker) in addresses(node, &known.figures) {
                 region.take(&at, &worker);
@@ -211,7 +215,7 @@ impl Field {
 
     /// Whether a worker carries more than it should.
     pub fn is_over(&self, at: &WorkerAddress) -> bool {
-        self.nodes.get(&at.node).is_some_and(|known| known.figures.over.contains(&at.worker))
+        self.over > 0 && self.nodes.get(&at.node).is_some_and(|known| known.figures.over.contains(&at.worker))
     }
 
     /// The region of a node.

@@ -496,7 +496,9 @@ impl HostRoom {
                 let event = RoomEvent::Role(peer.clone(), role);
                 // Its own connections hear of it also before they have joined.
                 for local in state.sessions.values().filter(|local| local.peer == peer && !local.joined) {
-                    local.events.as_ref().map(|events| events.try_send(event.clone()));
+                    if let Some(events) = &local.events {
+                        let _ = events.try_send(event.clone());
+                    }
                 }
                 broadcast(&mut state, None, &event);
             }

@@ -396,6 +396,9 @@ impl Skein {
     fn better(&mut self, key: u32) {
         let now = self.now;
         let Some(room) = self.rooms.get_mut(&key) else { return };
+        if !room.home.looks(&self.hosts.field, now) {
+            return;
+        }
         room.home.tick(now);
         let shifts = room.home.better(&self.hosts.field, true, MOVES_AT_ONCE, now, &mut self.rng);
         if !shifts.is_empty() {

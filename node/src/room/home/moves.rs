@@ -91,8 +91,7 @@ impl HomeRoom {
             return Vec::new();
         }
         let grew = std::mem::take(&mut self.grew);
-        let over = self.layout().workers().any(|(at, _)| field.is_over(at));
-        let looks = if over { rng.random_bool(RELIEF) } else { self.look_at.is_none_or(|at| at <= now) };
+        let looks = if self.is_over(field) { rng.random_bool(RELIEF) } else { self.is_due(now) };
         if !grew && !looks {
             return Vec::new();
         }
@@ -126,6 +125,19 @@ impl HomeRoom {
         self.in_vain = (self.in_vain + 1).min(LOOK_LATER);
         self.look_at = shifts.is_empty().then(|| now + rest);
         shifts
+    }
+
+    fn is_over(&self, field: &Field) -> bool {
+        self.layout().workers().any(|(at, _)| field.is_over(at))
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.look_at.is_none_or(|at| at <= now)
+    }
+
+    /// Whether [`Self::better`] would look for anything.
+    pub fn looks(&self, field: &Field, now: Instant) -> bool {
+        self.grew || self.is_due(now) || self.is_over(field)
     }
 
     /// Whether somebody came since it was looked at last for whether it lies well.
