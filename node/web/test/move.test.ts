@@ -282,13 +282,24 @@ test('the old connection is lost before that: the room reconnects, as always', a
   end(room);
 });
 
+test('the older connection is closed for good, since the newer one has taken its place: the room goes on', async () => {
+  const { mesh, room, old, camera, move } = await standing();
+  await move();
+  const next = await arrivedAt(mesh, old, camera);
+  old.socket.drop(4000, 'the peer connected again elsewhere');
+  await until(() => old.socket.readyState === 3 && !room.moving);
+  assert.deepEqual([room.state, next.socket.readyState], ['connected', 1]);
+  room.leave();
+});
+
 test('leaving, or being sent away, during a move ends both connections', async () => {
   for (const how of ['leave', 'kick'] as const) {
     const { mesh, room, old, camera, move } = await standing();
     await move();
     const next = await arrivedAt(mesh, old, camera);
     if (how === 'leave') room.leave();
-    else old.socket.drop(4000, 'kicked');
+    // As a node does: whichever of them the peer would go on with is closed as well.
+    else for (const each of [old, next]) each.socket.drop(4000, 'kicked');
     await until(() => room.state === 'closed');
     assert.deepEqual([old.socket.readyState, next.socket.readyState], [3, 3]);
     assert.equal(room.peers.size, 0);
