@@ -18,6 +18,7 @@ use skein_proto::rpc::{HomeMessage, HostMessage};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -216,8 +217,9 @@ impl Homes {
         }
         self.converse(&host, &room, stream, queue, view).await;
         let mut rooms = self.rooms.lock();
+        // Unless another stream of the host has taken its place; one that was cut off is in the list no more.
         if let Some(home) = rooms.get_mut(&room)
-            && home.links.get(&host).is_some_and(|link| link.number == number)
+            && home.links.get(&host).is_none_or(|link| link.number == number)
         {
             home.links.remove(&host);
             let told = home.room.detach(&host);
@@ -273,9 +275,14 @@ impl Home {
     fn deliver(&mut self, told: Told) {
         for (host, message) in told {
             let Some(link) = self.links.get(&host) else { continue };
-            if link.messages.try_send(message).is_err() {
-                tracing::warn!(%host, "a host does not keep up with a room's changes; it starts over");
-                self.links.remove(&host);
+            match link.messages.try_send(message) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => {
+                    tracing::warn!(%host, "a host does not keep up with a room's changes; it starts over");
+                    self.links.remove(&host);
+                }
+                // Its stream has ended, and whoever served it is about to say so.
+                Err(TrySendError::Closed(_)) => {}
             }
         }
     }
