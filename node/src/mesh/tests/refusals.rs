@@ -180,11 +180,14 @@ async fn garbage_closes_the_connection_changes_nothing_and_is_got_over() {
     let hello = framed(&codec::encode(&Open::Hello(hello("c", 1))).expect("encodes"));
     let mut trailing = codec::encode(&Open::Call(Call::Rooms)).expect("encodes").to_vec();
     trailing.push(0);
+    let mut large =
+        u32::try_from(codec::MAX_FRAME_BYTES + 1).expect("fits its length").to_be_bytes().to_vec();
+    large.push(0);
     let cases: [(&[u8], bool, &str); 7] = [
         (&[0, 0, 0, 2, 250, 250], false, "rpc_decode_errors"),
         (&framed(&trailing), false, "rpc_decode_errors"),
         (&hello, false, "rpc_decode_errors"),
-        (&[0, 64, 0, 1, 0], false, "frames_too_large"),
+        (&large, false, "frames_too_large"),
         (&[255; 100], false, "frames_too_large"),
         (b"not gossip", true, "gossip_decode_errors"),
         (&vec![0; limits::GOSSIP_MESSAGE_BYTES + 1], true, "frames_too_large"),
