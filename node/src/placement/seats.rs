@@ -1,6 +1,6 @@
 //! Who sits where in a room, and what each sends or is expected to send.
 
-use super::layout::Layout;
+use super::layout::{Layout, price};
 use super::relay::TooWide;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{PeerId, ProducerId, SessionId, WorkerAddress};
@@ -181,6 +181,16 @@ impl Seats {
     pub fn foretell(&mut self, session: &SessionId, more: Sends, now: Instant) {
         let Some(seat) = self.seats.get(session) else { return };
         self.expect(session, seat.expected.max(seat.actual.plus(more)), now);
+    }
+
+    /// What it takes more, and where, that somebody's seat is counted with `sends`.
+    ///
+    /// # Errors
+    /// When its producers could not reach everyone.
+    pub fn to_send(&self, seat: &Seat, sends: Sends) -> Result<Vec<(WorkerAddress, Cost)>, TooWide> {
+        let mut after = self.layout.clone();
+        after.send(&seat.at, seat.sends(), sends)?;
+        Ok(price(&self.layout.costs(), &after.costs()))
     }
 
     /// Time passes: who has sent nothing for so long is not expected to.

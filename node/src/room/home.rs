@@ -383,8 +383,7 @@ impl HomeRoom {
                 if !entry.joined {
                     // Nobody knows it yet: to them the peer is gone until it joins.
                     let made = self.roster.apply(RosterChange::PeerGone(peer.clone(), session));
-                    self.tell_gone(host, &made, told);
-                    self.tell_others(host, made, told);
+                    self.tell_gone(host, made, told);
                     self.roster.apply(RosterChange::Peer(entry));
                     told.push(arrived);
                     return;
@@ -407,16 +406,16 @@ impl HomeRoom {
             }
             None => self.roster.apply(RosterChange::PeerGone(peer.clone(), session)),
         };
-        self.tell_gone(host, &made, told);
-        self.tell_others(host, made, told);
+        self.tell_gone(host, made, told);
     }
 
-    /// Tells a peer's own host that it is gone: had it been about to move, that waits for what became of it.
-    fn tell_gone(&self, host: &NodeId, made: &[RosterChange], told: &mut Told) {
+    /// Tells all that a peer is gone, its own host too: had it been about to move, that waits for what became of it.
+    fn tell_gone(&self, host: &NodeId, made: Vec<RosterChange>, told: &mut Told) {
         let gone = made.iter().filter(|change| matches!(change, RosterChange::PeerGone(..)));
         if self.hosts.contains_key(host) {
             told.extend(gone.map(|change| (host.clone(), HomeMessage::Change(change.clone()))));
         }
+        self.tell_others(host, made, told);
     }
 
     /// Whether a peer has this connection at a host.

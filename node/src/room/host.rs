@@ -9,7 +9,7 @@ use super::pipes::Pipes;
 use super::roster::RosterIndex;
 use crate::media::{Heard, MediaError, Router, SpeakerObserver, Workers};
 use crate::mesh::Mesh;
-use events::{Local, State, broadcast, close, info, is_outdated, publish};
+use events::{Local, State, broadcast, close, info, is_outdated, others_change, publish};
 use parking_lot::Mutex;
 use skein_proto::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::room::RoomOptions;
@@ -216,10 +216,7 @@ impl HostRoom {
         // What is still known of an older connection of it elsewhere, whose host may be gone, ends first: told later, it
         // would be taken for the end of this one.
         if let Some(old) = state.others.session(&open.peer).filter(|old| *old < open.session) {
-            let gone = RosterChange::PeerGone(open.peer.clone(), old);
-            let before = state.others.clone_for(&gone);
-            let made = state.others.apply(gone);
-            publish(&mut state, &before, made);
+            others_change(&mut state, RosterChange::PeerGone(open.peer.clone(), old));
         }
         self.own_change(&mut state, RosterChange::Peer(entry));
         receiver
@@ -459,19 +456,14 @@ impl HostRoom {
                 // With it go older connections of which it was to take the place.
                 let known = state.others.session(&peer).filter(|known| *known < session);
                 for session in [Some(session), known].into_iter().flatten() {
-                    let gone = RosterChange::PeerGone(peer.clone(), session);
-                    let before = state.others.clone_for(&gone);
-                    let made = state.others.apply(gone);
-                    publish(&mut state, &before, made);
+                    others_change(&mut state, RosterChange::PeerGone(peer.clone(), session));
                 }
             }
             HomeMessage::Change(change) => {
                 if let RosterChange::Peer(entry) = &change {
                     self.give_way(&mut state, entry);
                 }
-                let before = state.others.clone_for(&change);
-                let made = state.others.apply(change);
-                publish(&mut state, &before, made);
+                others_change(&mut state, change);
             }
             HomeMessage::Speaker(speaker) => {
                 broadcast(&mut state, None, &RoomEvent::Speaker(speaker));

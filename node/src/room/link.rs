@@ -19,10 +19,10 @@ const HOPS: u32 = 2;
 /// Keeps a room's stream to its home until the room ends.
 pub async fn run(
     room: Arc<HostRoom>,
-    mut outgoing: mpsc::Receiver<HostMessage>,
+    outgoing: mpsc::Receiver<HostMessage>,
     mut hearing: mpsc::Receiver<Heard>,
 ) {
-    let mut requests = VecDeque::new();
+    let mut outgoing = Outgoing { waiting: outgoing, requests: VecDeque::new() };
     let mut hint: Option<NodeId> = None;
     let mut hops = 0;
     loop {
@@ -32,8 +32,7 @@ pub async fn run(
         let ended = match room.context.mesh.open(&home, &open).await {
             Ok(stream) => {
                 let (sender, receiver) = stream.split();
-                let outgoing = (&mut outgoing, &mut requests);
-                converse(&room, &home, sender, receiver, outgoing, &mut hearing).await
+                converse(&room, &home, sender, receiver, &mut outgoing, &mut hearing).await
             }
             Err(error) => {
                 tracing::debug!(room = %room.id, %home, %error, "cannot reach the room's home");
@@ -74,10 +73,10 @@ async fn converse(
     home: &NodeId,
     mut sender: MeshSender,
     mut receiver: MeshReceiver,
-    (outgoing, requests): (&mut mpsc::Receiver<HostMessage>, &mut VecDeque<HostMessage>),
+    outgoing: &mut Outgoing,
     hearing: &mut mpsc::Receiver<Heard>,
 ) -> Ended {
-    if catch_up(room, &mut sender, outgoing, requests).await.is_err() {
+    if outgoing.catch_up(room, &mut sender).await.is_err() {
         return Ended::Lost;
     }
     let mut view = room.context.mesh.view();
@@ -87,10 +86,10 @@ async fn converse(
                 sender.finish().await;
                 return Ended::Room;
             }
-            message = outgoing.recv() => match message {
+            message = outgoing.waiting.recv() => match message {
                 Some(message) if room.is_behind() => {
-                    requests.extend(Some(message).filter(is_request));
-                    if catch_up(room, &mut sender, outgoing, requests).await.is_err() {
+                    outgoing.keep(message);
+                    if outgoing.catch_up(room, &mut sender).await.is_err() {
                         return Ended::Lost;
                     }
                     continue;
@@ -124,27 +123,33 @@ async fn converse(
     }
 }
 
-/// Sends all that there is, and after that what was asked of the home and is not in it. What changed before is in it.
-async fn catch_up(
-    room: &HostRoom,
-    sender: &mut MeshSender,
-    outgoing: &mut mpsc::Receiver<HostMessage>,
-    requests: &mut VecDeque<HostMessage>,
-) -> Result<(), MeshError> {
-    while let Ok(message) = outgoing.try_recv() {
-        requests.extend(Some(message).filter(is_request));
-    }
-    room.caught_up();
-    sender.send(&room.snapshot()).await?;
-    while let Some(request) = requests.front() {
-        sender.send(request).await?;
-        requests.pop_front();
-    }
-    Ok(())
+/// What is to be said to the home.
+struct Outgoing {
+    waiting: mpsc::Receiver<HostMessage>,
+    /// What was asked of a home and may not have reached it.
+    requests: VecDeque<HostMessage>,
 }
 
-/// Whether a message asks something of the home that no snapshot says.
-fn is_request(message: &HostMessage) -> bool {
-    use HostMessage::{CloseRoom, Kick, MoveRefused, SetRole};
-    matches!(message, Kick(_) | CloseRoom | SetRole(..) | MoveRefused(_))
+impl Outgoing {
+    /// Sends all that there is, and after that what was asked of the home and is not in it. What changed before is in it.
+    async fn catch_up(&mut self, room: &HostRoom, sender: &mut MeshSender) -> Result<(), MeshError> {
+        while let Ok(message) = self.waiting.try_recv() {
+            self.keep(message);
+        }
+        room.caught_up();
+        sender.send(&room.snapshot()).await?;
+        while let Some(request) = self.requests.front() {
+            sender.send(request).await?;
+            self.requests.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Keeps a message for after the next snapshot, if no snapshot says what it does.
+    fn keep(&mut self, message: HostMessage) {
+        use HostMessage::{CloseRoom, Kick, MoveRefused, SetRole};
+        if matches!(message, Kick(_) | CloseRoom | SetRole(..) | MoveRefused(_)) {
+            self.requests.push_back(message);
+        }
+    }
 }

@@ -283,9 +283,7 @@ impl Session {
         self.room.tell_home(HostMessage::Kick(peer));
         done()
     }
-}
 
-impl Session {
     /// What the application says of a producer that is to be.
     pub(super) fn app_data(&self, data: &signaling::AppData) -> Result<Json, Failure> {
         if !data.0.is_object() {

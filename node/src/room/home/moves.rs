@@ -4,7 +4,6 @@
 use super::{HomeRoom, Told};
 use crate::placement::estimate;
 use crate::placement::field::Field;
-use crate::placement::layout::price;
 use crate::placement::shift::{self, Shift};
 use rand::Rng;
 use skein_proto::capacity::{Cost, Sends};
@@ -217,9 +216,7 @@ impl HomeRoom {
         now: Instant,
     ) -> Option<Vec<(WorkerAddress, Cost)>> {
         let seat = self.seats.get(session)?;
-        let mut after = self.layout().clone();
-        after.send(&seat.at, seat.sends(), seat.will_send()).ok()?;
-        let more = price(&self.layout().costs(), &after.costs());
+        let more = self.seats.to_send(seat, seat.will_send()).ok()?;
         let crowds = |(at, cost): &(WorkerAddress, Cost)| {
             field.fullness_with(at, cost.packets, now).is_none_or(|full| full > CROWDED)
         };

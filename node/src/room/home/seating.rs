@@ -3,7 +3,7 @@
 use super::{HomeRoom, PENDING_LIFE, Pending, Told, superseded};
 use crate::placement::choose::Wish;
 use crate::placement::estimate;
-use crate::placement::layout::{Layout, price};
+use crate::placement::layout::Layout;
 use crate::placement::relay::TooWide;
 use crate::placement::seats::Seats;
 use skein_proto::capacity::{Cost, Sends};
@@ -187,10 +187,7 @@ impl HomeRoom {
             self.seats.foretell(&session, more, now);
             return Ok(Vec::new());
         }
-        let before = self.seats.layout().costs();
-        let mut after = self.seats.layout().clone();
-        after.send(&seat.at, seat.sends(), all).map_err(|_| Refusal::MeshFull)?;
-        let demands = price(&before, &after.costs());
+        let demands = self.seats.to_send(seat, all).map_err(|_| Refusal::MeshFull)?;
         self.seats.expect(&session, all, now);
         Ok(demands)
     }

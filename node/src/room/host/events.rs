@@ -135,6 +135,13 @@ pub(super) fn publish(state: &mut State, before: &RosterIndex, made: Vec<RosterC
     }
 }
 
+/// Something changed elsewhere: the sessions here hear of it.
+pub(super) fn others_change(state: &mut State, change: RosterChange) {
+    let before = state.others.clone_for(&change);
+    let made = state.others.apply(change);
+    publish(state, &before, made);
+}
+
 /// Tells all sessions that have joined, but not those of the peer that it is about.
 pub(super) fn broadcast(state: &mut State, about: Option<&PeerId>, event: &RoomEvent) {
     for (session, local) in &mut state.sessions {

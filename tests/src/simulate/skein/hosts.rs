@@ -9,7 +9,7 @@ use skein_proto::capacity::Cost;
 use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{Claim, Outlook, Reserve, Ticket};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
 /// What the node's configuration has.
@@ -45,8 +45,8 @@ pub struct Hosts {
     gossip: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Nodes say their figures once a second even when nothing changes, so they never get old.
     never_old: Instant,
-    /// How many nodes send so much.
-    loads: BTreeMap<u64, usize>,
+    /// What each node sends.
+    loads: BTreeSet<(u64, usize)>,
     over: u64,
     tickets: u64,
 }
@@ -70,7 +70,7 @@ impl Hosts {
         let mut hosts = Self {
             spec: *spec,
             by_id: nodes.iter().enumerate().map(|(index, node)| (node.id.clone(), index)).collect(),
-            loads: BTreeMap::from([(0, nodes.len())]),
+            loads: (0..nodes.len()).map(|node| (0, node)).collect(),
             nodes,
             field: Field::default(),
             crowded: BTreeSet::new(),
@@ -105,7 +105,7 @@ impl Hosts {
 
     /// What the busiest node sends, packets a second.
     pub fn highest(&self) -> u64 {
-        self.loads.last_key_value().map_or(0, |(spent, _)| *spent)
+        self.loads.last().map_or(0, |(spent, _)| *spent)
     }
 
     /// How many nodes have a worker that sends more than it should.
@@ -219,15 +219,9 @@ impl Hosts {
         let index = self.index(at);
         let node = &mut self.nodes[index];
         node.ledger.charge(room, at.worker, was, is);
-        let before = node.spent;
-        node.spent = before + is.packets - was.packets;
-        *self.loads.entry(node.spent).or_default() += 1;
-        if let Some(count) = self.loads.get_mut(&before) {
-            *count -= 1;
-            if *count == 0 {
-                self.loads.remove(&before);
-            }
-        }
+        self.loads.remove(&(node.spent, index));
+        node.spent = node.spent + is.packets - was.packets;
+        self.loads.insert((node.spent, index));
         let budget = self.spec.worker.packets;
         let over = (0..self.spec.workers).any(|worker| node.ledger.used(worker) > budget);
         self.over = self.over + u64::from(over) - u64::from(node.over);
