@@ -2,9 +2,11 @@
 //! the one before. Every mistake names its key.
 
 mod budget;
+mod scaling;
 mod schema;
 
 pub use budget::{Budget, BudgetFrom, DEFAULT_STREAMS_PER_WORKER};
+pub use scaling::*;
 pub use schema::*;
 
 use serde::de::IntoDeserializer;
@@ -176,6 +178,13 @@ mod tests {
         names(&["mesh.name=a b"], "mesh.name");
         names(&["mesh.seeds=[\"localhost\"]"], "mesh.seeds");
         names(&["nokey"], "nokey");
+        names(&["election.voters=[\"a\", \"b\"]"], "election.voters");
+        names(&["election.voters=[\"a\", \"a\", \"b\"]"], "election.voters");
+        names(&["election.renew_s=6"], "election.renew_s");
+        names(&["scaling.cloud=moon"], "scaling.cloud");
+        names(&["scaling.cloud=process"], "election.voters");
+        names(&["scaling.max_nodes=0"], "scaling.max_nodes");
+        names(&["scaling.interval_s=0"], "scaling.interval_s");
     }
 
     #[test]

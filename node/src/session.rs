@@ -28,6 +28,7 @@ use skein_proto::signaling::{
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -175,6 +176,10 @@ pub async fn run(rooms: Arc<Rooms>, entry: NodeId, open: SessionOpen, stream: Me
         _counted: context.workers.counts().hold(|counts| &counts.sessions),
         open,
     };
+    if session.open.from.is_none() {
+        // Who moves is not one more.
+        context.workers.counts().joined.fetch_add(1, Ordering::Relaxed);
+    }
     tracing::debug!(session = %id, room = %room.id, peer = %session.open.peer, %entry, "session begins");
     let end = tokio::select! {
         () = context.cancel.cancelled() => End::Close { code: CLOSE_TRY_AGAIN, reason: "the node stops".to_owned() },

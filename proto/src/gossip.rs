@@ -1,6 +1,6 @@
 //! The keys and values that a node gossips about itself. Nothing per stream or per peer is gossiped.
 
-use crate::capacity::REFERENCE;
+use crate::capacity::{Cost, REFERENCE};
 use serde::{Deserialize, Serialize};
 
 /// Key of [`Facts`]: what hardly ever changes.
@@ -9,6 +9,10 @@ pub const FACTS: &str = "facts";
 pub const LOAD: &str = "load";
 /// Key of [`Phase`].
 pub const PHASE: &str = "phase";
+/// Key of [`Lead`].
+pub const LEAD: &str = "lead";
+/// Key of [`Queue`].
+pub const QUEUE: &str = "queue";
 
 /// What hardly ever changes. The gossiped value is its JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,9 @@ pub struct Load {
     pub peers: u32,
     /// Rooms whose home the node is.
     pub rooms: u32,
+    /// Peers that came to the node since it started; only ever grows.
+    #[serde(default)]
+    pub joined: u64,
     /// Counts how often the node said all this. It is said at least once a second, so a node whose count stands still
     /// is not to be trusted with a peer.
     pub said: u64,
@@ -86,6 +93,32 @@ impl Load {
 
 fn clamp(streams: u64) -> u32 {
     u32::try_from(streams).unwrap_or(u32::MAX)
+}
+
+/// What a node knows of who leads the mesh. The gossiped value is its JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lead {
+    /// The term of the lease that the node holds, or held last. Each holder has a higher one than those before it.
+    pub term: u64,
+    /// Whether it holds the lease, as far as gossip can say; what depends on it asks the node itself.
+    pub holds: bool,
+    /// The highest number of a launch that the node has heard of. A number is never used again.
+    pub launched: u64,
+    /// Whether the mesh can grow: said by the holder.
+    pub grows: bool,
+    /// In how many seconds those who wait can expect a place: said by the holder.
+    pub eta_s: u32,
+}
+
+/// Joins that wait for a machine, at the homes on a node. The gossiped value is its JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// How many.
+    pub joins: u32,
+    /// What they need together.
+    pub cost: Cost,
+    /// What the largest room among them needs whose capacity is guaranteed, all of its peers together.
+    pub guaranteed: Cost,
 }
 
 /// What a node is about to do.

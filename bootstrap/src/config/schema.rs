@@ -1,6 +1,6 @@
 //! All keys, with defaults and checks.
 
-use super::{ConfigError, wrong};
+use super::{ConfigError, Election, Scaling, wrong};
 use serde::{Deserialize, Serialize};
 use skein_proto::ids::NodeId;
 use skein_proto::room::{RoomMode, RoomOptions};
@@ -36,6 +36,12 @@ pub struct Config {
     /// Who may use it.
     #[serde(default)]
     pub auth: Auth,
+    /// Who leads the mesh.
+    #[serde(default)]
+    pub election: Election,
+    /// How the mesh grows and shrinks.
+    #[serde(default)]
+    pub scaling: Scaling,
 }
 
 /// Who the node is.
@@ -357,6 +363,13 @@ impl Config {
         for path in paths.chain(http).chain(self.media.calibration.as_mut()) {
             *path = folder.join(&*path);
         }
+        let scaling = &mut self.scaling;
+        let (process, token) = (&mut scaling.process, &mut scaling.digitalocean.token_file);
+        for path in [&mut process.folder, &mut process.authority, token] {
+            if !path.as_os_str().is_empty() {
+                *path = folder.join(&*path);
+            }
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
@@ -393,6 +406,8 @@ impl Config {
         }
         self.check_media()?;
         self.check_limits()?;
+        self.election.check()?;
+        self.scaling.check(&self.election)?;
         self.check_trust()
     }
 

@@ -2,7 +2,7 @@
 //! however it ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How many of each thing a node holds.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Counts {
     pub sessions: AtomicU32,
     /// WebSockets.
     pub sockets: AtomicU32,
+    /// Sessions since the node started, those that ended too.
+    pub joined: AtomicU64,
 }
 
 impl Counts {

@@ -1,7 +1,7 @@
 //! chitchat over QUIC: its transport, its settings, and what it is told about this node.
 
 use super::counters::count;
-use super::{MeshError, Shared, limits};
+use super::{MeshError, OwnState, Shared, limits};
 use async_trait::async_trait;
 use chitchat::transport::{Socket, Transport};
 use chitchat::{
@@ -10,7 +10,7 @@ use chitchat::{
 };
 use parking_lot::Mutex;
 use serde::Serialize;
-use skein_proto::gossip::{FACTS, Facts, LOAD, Load, PHASE, Phase};
+use skein_proto::gossip::{FACTS, Facts, LEAD, LOAD, PHASE, QUEUE};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,6 +50,8 @@ pub(super) async fn start(
     let values = vec![
         (FACTS.to_owned(), json(facts)?),
         (LOAD.to_owned(), json(&own.load)?),
+        (LEAD.to_owned(), json(&own.lead)?),
+        (QUEUE.to_owned(), json(&own.queue)?),
         (PHASE.to_owned(), json(&own.phase)?),
     ];
     let transport = QuicTransport { shared: shared.clone(), heard: Mutex::new(Some(heard)) };
@@ -70,14 +72,20 @@ pub(super) async fn start(
 }
 
 /// Tells chitchat what the node says about itself now.
-pub(super) async fn publish(gossip: &ChitchatHandle, load: &Load, phase: Phase) -> Result<(), MeshError> {
-    let (load, phase) = (json(load)?, json(&phase)?);
+pub(super) async fn publish(gossip: &ChitchatHandle, own: &OwnState) -> Result<(), MeshError> {
+    let values = [
+        (LOAD, json(&own.load)?),
+        (LEAD, json(&own.lead)?),
+        (QUEUE, json(&own.queue)?),
+        (PHASE, json(&own.phase)?),
+    ];
     gossip
         .with_chitchat(|chitchat| {
             let state = chitchat.self_node_state();
             // What is the same as before is not gossiped again.
-            state.set(LOAD, &load);
-            state.set(PHASE, &phase);
+            for (key, value) in &values {
+                state.set(*key, value);
+            }
         })
         .await;
     Ok(())

@@ -13,7 +13,7 @@
 use super::limits;
 use super::peers::Quic;
 use super::view::{Member, View, state};
-use skein_proto::gossip::{Facts, Load, Phase};
+use skein_proto::gossip::{Facts, Lead, Load, Phase, Queue};
 use skein_proto::ids::NodeId;
 use skein_proto::operator::NodeState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,8 @@ pub(super) struct Heard {
     /// Not there until they have come and could be read.
     pub facts: Option<Facts>,
     pub load: Load,
+    pub lead: Lead,
+    pub queue: Queue,
     /// As [`Heard::facts`]. Values come in order: whoever has the phase has the rest.
     pub phase: Option<Phase>,
     /// When it was first heard of as live.
@@ -114,6 +116,8 @@ fn member(heard: Option<&Heard>, quic: Quic, before: Option<&Member>, now: Insta
         facts,
         load: heard.load.clone(),
         phase,
+        lead: heard.lead,
+        queue: heard.queue,
     })
 }
 
@@ -173,6 +177,8 @@ mod tests {
             facts: facts(),
             load: Load::default(),
             phase: Phase::Ready,
+            lead: Lead::default(),
+            queue: Queue::default(),
         }
     }
 
@@ -203,6 +209,8 @@ mod tests {
                 addr: addr(),
                 facts: Some(facts()),
                 load: Load::default(),
+                lead: Lead::default(),
+                queue: Queue::default(),
                 phase: Some(phase),
                 since: self.now,
             });

@@ -44,7 +44,7 @@ use parking_lot::RwLock;
 use peers::Peers;
 use refusal::{Refused, code};
 use skein_bootstrap::config;
-use skein_proto::gossip::{Facts, Load, Phase};
+use skein_proto::gossip::{Facts, Lead, Load, Phase, Queue};
 use skein_proto::ids::NodeId;
 use skein_proto::rpc::{Call, Open, Reply};
 use std::collections::BTreeMap;
@@ -114,6 +114,8 @@ struct Shared {
 struct OwnState {
     load: Load,
     phase: Phase,
+    lead: Lead,
+    queue: Queue,
 }
 
 /// Ends everything when the last handle goes.
@@ -154,7 +156,12 @@ impl Mesh {
             counters: MeshCounters::default(),
             peers: Peers::new(node),
             dialer: dial::Dialer::default(),
-            own: watch::Sender::new(OwnState { load: Load::default(), phase }),
+            own: watch::Sender::new(OwnState {
+                load: Load::default(),
+                phase,
+                lead: Lead::default(),
+                queue: Queue::default(),
+            }),
             view: watch::Sender::new(Arc::new(before)),
             incoming,
             gossip_in,
@@ -244,6 +251,24 @@ impl Mesh {
         self.shared.own.send_if_modified(|own| {
             let is_new = own.phase != phase;
             own.phase = phase;
+            is_new
+        });
+    }
+
+    /// Says what the node knows of who leads.
+    pub fn set_lead(&self, lead: Lead) {
+        self.shared.own.send_if_modified(|own| {
+            let is_new = own.lead != lead;
+            own.lead = lead;
+            is_new
+        });
+    }
+
+    /// Says who waits at the homes on the node.
+    pub fn set_queue(&self, queue: Queue) {
+        self.shared.own.send_if_modified(|own| {
+            let is_new = own.queue != queue;
+            own.queue = queue;
             is_new
         });
     }

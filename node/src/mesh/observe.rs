@@ -6,7 +6,7 @@ use super::view::{Member, state};
 use super::{Shared, gossip, limits};
 use chitchat::{ChitchatHandle, ChitchatId, NodeState as Gossiped};
 use serde::de::DeserializeOwned;
-use skein_proto::gossip::{FACTS, Facts, LOAD, Load, PHASE, Phase};
+use skein_proto::gossip::{FACTS, Facts, LEAD, LOAD, Lead, Load, PHASE, Phase, QUEUE, Queue};
 use std::collections::{BTreeMap, HashMap, hash_map};
 use std::sync::Arc;
 use std::time::Instant;
@@ -51,7 +51,7 @@ impl Shared {
     /// not when their turn comes.
     async fn publish_own(&self, gossip: &ChitchatHandle) {
         let own = self.own.borrow().clone();
-        if let Err(error) = gossip::publish(gossip, &own.load, own.phase).await {
+        if let Err(error) = gossip::publish(gossip, &own).await {
             tracing::error!(%error, "the own load cannot be gossiped");
         }
         if own.phase == Phase::Leaving {
@@ -100,6 +100,8 @@ impl Shared {
             facts,
             load: own.load.clone(),
             phase: own.phase,
+            lead: own.lead,
+            queue: own.queue,
         }
     }
 }
@@ -173,6 +175,8 @@ fn heard(id: &ChitchatId, now: Instant) -> Option<Heard> {
         addr: id.gossip_advertise_addr,
         facts: None,
         load: Load::default(),
+        lead: Lead::default(),
+        queue: Queue::default(),
         phase: None,
         since: now,
     })
@@ -186,6 +190,12 @@ impl Heard {
         }
         if let Some(load) = value(gossiped, LOAD, &mut bad) {
             self.load = load;
+        }
+        if let Some(lead) = value(gossiped, LEAD, &mut bad) {
+            self.lead = lead;
+        }
+        if let Some(queue) = value(gossiped, QUEUE, &mut bad) {
+            self.queue = queue;
         }
         if let Some(phase) = value(gossiped, PHASE, &mut bad) {
             self.phase = Some(phase);

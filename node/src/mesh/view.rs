@@ -1,7 +1,7 @@
 //! The mesh as one node sees it.
 
 use super::home::home;
-use skein_proto::gossip::{Facts, Load, Phase};
+use skein_proto::gossip::{Facts, Lead, Load, Phase, Queue};
 use skein_proto::ids::{NodeId, RoomId};
 use skein_proto::operator::NodeState;
 use std::collections::BTreeMap;
@@ -36,6 +36,10 @@ pub struct Member {
     pub load: Load,
     /// What it is about to do, as last heard.
     pub phase: Phase,
+    /// What it knows of who leads, as last heard.
+    pub lead: Lead,
+    /// Who waits at its homes, as last heard.
+    pub queue: Queue,
 }
 
 impl View {
@@ -46,6 +50,11 @@ impl View {
     pub fn home(&self, room: &RoomId) -> &NodeId {
         let ready = self.nodes.values().filter(|node| node.phase == Phase::Ready);
         home(room, ready.map(|node| &node.id)).unwrap_or(&self.own)
+    }
+
+    /// The node that leads, as far as gossip can say: the one that says so for the highest term.
+    pub fn leader(&self) -> Option<&Member> {
+        self.nodes.values().filter(|node| node.lead.holds).max_by_key(|node| node.lead.term)
     }
 
     /// The node, where it is not dead.

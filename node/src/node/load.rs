@@ -81,6 +81,7 @@ impl Gossiper {
             total_bits,
             peers: workers.counts().sessions.load(Ordering::Relaxed),
             rooms: u32::try_from(self.homes.len()).unwrap_or(u32::MAX),
+            joined: workers.counts().joined.load(Ordering::Relaxed),
             said: self.said.said,
         }
     }

@@ -67,8 +67,9 @@ impl Operator {
     pub fn mesh_status(&self) -> MeshStatus {
         let view = self.mesh.view().borrow().clone();
         let nodes = node_statuses(&view);
+        let leader = view.leader().map(|leader| leader.id.clone());
         let rooms = nodes.iter().map(|node| node.rooms).sum();
-        MeshStatus { mesh: view.mesh.clone(), node: view.own.clone(), leader: None, nodes, rooms }
+        MeshStatus { mesh: view.mesh.clone(), node: view.own.clone(), leader, nodes, rooms }
     }
 
     /// `/v1/rooms`: every home is asked.
