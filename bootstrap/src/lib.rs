@@ -5,4 +5,5 @@ pub mod calibration;
 pub mod config;
 pub mod identity;
 pub mod machine;
+pub mod process;
 pub mod token;

@@ -1,10 +1,8 @@
 //! Which meshes run on this machine: one file a mesh, so that `skein down` and the next `skein up` know.
 
 use anyhow::Context;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use procfs::process::Process;
 use serde::{Deserialize, Serialize};
+use skein_bootstrap::process::{Signal, Stamp};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -33,42 +31,14 @@ pub struct NodeProcess {
     /// Address of its WebSocket.
     pub ws: String,
     /// Its process.
-    pub pid: i32,
-    /// When that process started, clock ticks since the machine did. With `boot` it makes sure that a process that has
-    /// got the same number since is never taken for it.
-    pub started: u64,
-    /// Which start of the machine.
-    pub boot: String,
-}
-
-/// When a process started and in which run of the machine, as [`NodeProcess`] keeps it.
-///
-/// # Errors
-/// When the process has ended.
-pub fn stamp_of(pid: i32) -> anyhow::Result<(u64, String)> {
-    let stat = Process::new(pid).and_then(|process| process.stat()).context("the process has ended")?;
-    Ok((stat.starttime, boot()))
-}
-
-fn boot() -> String {
-    // Absent outside Linux, where nothing of this works.
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    #[serde(flatten)]
+    pub process: Stamp,
 }
 
 impl NodeProcess {
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
-        let stat = Process::new(self.pid).and_then(|process| process.stat());
-        // A zombie has ended; its parent has not looked yet.
-        stat.is_ok_and(|stat| stat.starttime == self.started && !matches!(stat.state, 'Z' | 'X'))
-            && self.boot == boot()
-    }
-
-    fn signal(&self, signal: Signal) {
-        if self.is_running() {
-            // Fails when it ends in this very moment.
-            let _ = kill(Pid::from_raw(self.pid), signal);
-        }
+        self.process.is_running()
     }
 }
 
@@ -145,13 +115,13 @@ async fn stop_all_within<'a>(
     patience: Duration,
 ) -> Vec<&'a NodeProcess> {
     let mut left: Vec<_> = nodes.into_iter().filter(|node| node.is_running()).collect();
-    left.iter().for_each(|node| node.signal(Signal::SIGTERM));
+    left.iter().for_each(|node| node.process.signal(Signal::SIGTERM));
     let asked = Instant::now();
     while !left.is_empty() && asked.elapsed() < patience {
         tokio::time::sleep(Duration::from_millis(50)).await;
         left.retain(|node| node.is_running());
     }
-    left.iter().for_each(|node| node.signal(Signal::SIGKILL));
+    left.iter().for_each(|node| node.process.signal(Signal::SIGKILL));
     left
 }
 
@@ -161,10 +131,9 @@ mod tests {
     use std::process::Command;
 
     fn process(id: &str, pid: u32) -> NodeProcess {
-        let pid = i32::try_from(pid).expect("a pid");
-        let (started, boot) = stamp_of(pid).expect("runs");
+        let process = Stamp::of(pid).expect("runs");
         let (url, ws) = ("http://127.0.0.1:4440".to_owned(), "ws://127.0.0.1:4440".to_owned());
-        NodeProcess { id: id.to_owned(), url, ws, pid, started, boot }
+        NodeProcess { id: id.to_owned(), url, ws, process }
     }
 
     #[test]
@@ -187,17 +156,6 @@ mod tests {
         assert_eq!(all[0].1.running().len(), 1);
         MeshState::remove(&all[0].0);
         assert_eq!(MeshState::all(kept.path()).expect("reads").len(), 1);
-    }
-
-    #[test]
-    fn a_recycled_pid_is_not_the_node() {
-        let mut node = process("node-1", std::process::id());
-        assert!(node.is_running());
-        node.started += 1;
-        assert!(!node.is_running());
-        node.started -= 1;
-        node.boot = "another".to_owned();
-        assert!(!node.is_running());
     }
 
     #[test]

@@ -127,18 +127,19 @@ fn minute() -> f64 {
     60.0
 }
 
-/// Nodes as processes on the leader's machine.
+/// Nodes as processes on the leader's machine. Each gets the leader's configuration, with a name, ports and a certificate
+/// of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProcessCloud {
     /// Folder for what the processes need and write; all leaders of the mesh share it.
     pub folder: PathBuf,
-    /// The authority's certificate and key that sign the processes' certificates: a folder as `skein init` makes it.
+    /// Folder with `ca.pem` and `ca.key`, the authority that signs the processes' certificates.
     pub authority: PathBuf,
-    /// TCP and UDP port of the first; each has as many as a development node, one block after the other.
+    /// HTTP, WebSocket (TCP) and QUIC (UDP) port of the first; the next has the next one.
     pub base_port: u16,
-    /// Configuration that each process gets, beside its name, addresses and certificate: `key=value`.
-    pub settings: Vec<String>,
+    /// Port for media of the first; the next one's is 32 higher.
+    pub media_port: u16,
 }
 
 /// Amazon EC2. Credentials come from the SDK's own chain.
@@ -265,6 +266,9 @@ impl Scaling {
                 }
                 if self.process.base_port == 0 {
                     return missing("scaling.process.base_port");
+                }
+                if self.process.media_port == 0 {
+                    return missing("scaling.process.media_port");
                 }
             }
             CloudKind::Ec2 => {

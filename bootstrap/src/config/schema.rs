@@ -357,19 +357,29 @@ impl Config {
         format!("{scheme}://{addr}")
     }
 
-    pub(super) fn resolve_paths(&mut self, folder: &Path) {
+    /// All paths that are given.
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let paths = [&mut self.mesh.ca, &mut self.mesh.cert, &mut self.mesh.key].into_iter();
         let http = self.http.tls_cert.iter_mut().chain(self.http.tls_key.as_mut());
-        for path in paths.chain(http).chain(self.media.calibration.as_mut()) {
-            *path = folder.join(&*path);
-        }
-        let scaling = &mut self.scaling;
-        let (process, token) = (&mut scaling.process, &mut scaling.digitalocean.token_file);
-        for path in [&mut process.folder, &mut process.authority, token] {
-            if !path.as_os_str().is_empty() {
-                *path = folder.join(&*path);
-            }
-        }
+        let (process, digitalocean) = (&mut self.scaling.process, &mut self.scaling.digitalocean);
+        let scaling = [&mut process.folder, &mut process.authority, &mut digitalocean.token_file];
+        let given = scaling.into_iter().filter(|path| !path.as_os_str().is_empty());
+        paths.chain(http).chain(self.media.calibration.as_mut()).chain(given)
+    }
+
+    pub(super) fn resolve_paths(&mut self, folder: &Path) {
+        self.paths().for_each(|path| *path = folder.join(&*path));
+    }
+
+    /// Makes all paths absolute, so that the configuration can be written down anywhere.
+    ///
+    /// # Errors
+    /// When there is no working folder.
+    pub fn make_absolute(&mut self) -> std::io::Result<()> {
+        self.paths().try_for_each(|path| {
+            *path = std::path::absolute(&*path)?;
+            Ok(())
+        })
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {

@@ -4,6 +4,8 @@
 //! type, which zone, which name. So two leaders who both launch number n ask for the same, and a cloud that keeps
 //! them apart by the number gives both the same machine.
 
+pub mod process;
+
 use async_trait::async_trait;
 use skein_proto::ids::NodeId;
 use std::net::IpAddr;

@@ -5,6 +5,7 @@ use super::ports::{self, NodePorts};
 use anyhow::{Context, bail, ensure};
 use skein_bootstrap::config::Config;
 use skein_bootstrap::identity::{Authority, node_name, write_secret};
+use skein_proto::capacity::Cost;
 use skein_proto::ids::NodeId;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -16,6 +17,8 @@ use x509_parser::pem::parse_x509_pem;
 
 /// How many nodes a node tries to join through.
 const SEEDS: usize = 3;
+/// Folder of what the leader launches, below the mesh's.
+pub const MACHINES: &str = "machines";
 
 /// What the mesh is to be like.
 #[derive(Debug, Clone)]
@@ -30,6 +33,17 @@ pub struct Wish {
     pub calibration: Option<PathBuf>,
     /// Settings for every node, `key=value`.
     pub settings: Vec<String>,
+    /// How it grows, where it may.
+    pub growth: Option<Growth>,
+}
+
+/// How the mesh grows.
+#[derive(Debug, Clone, Copy)]
+pub struct Growth {
+    /// The most nodes.
+    pub max_nodes: u16,
+    /// Minutes for which a node must not have been needed before it is drained.
+    pub idle_minutes: Option<f64>,
 }
 
 /// One node, as it is going to be started.
@@ -99,10 +113,69 @@ fn configure_in(
         let needed = planned.iter().map(|node| ports::workers_of(&node.config)).max().unwrap_or_default();
         if needed <= workers || needed <= 32 {
             check_apart(&planned)?;
-            return Ok(planned);
+            return match &wish.growth {
+                Some(growth) => add_growth(folder, wish, growth, planned, environment),
+                None => Ok(planned),
+            };
         }
         workers = needed;
     }
+}
+
+/// Writes down how the mesh grows: what a launched node carries follows from what the first ones do.
+fn add_growth(
+    folder: &Path,
+    wish: &Wish,
+    growth: &Growth,
+    planned: Vec<Planned>,
+    environment: &[(String, String)],
+) -> anyhow::Result<Vec<Planned>> {
+    let max = growth.max_nodes;
+    ensure!(max >= wish.nodes, "--max-nodes {max} is less than --nodes {}", wish.nodes);
+    let Some(first) = planned.first() else { return Ok(planned) };
+    let workers = ports::workers_of(&first.config);
+    let budget = first.config.media.budget(None, workers.into())?;
+    let node = Cost::new(budget.packets_per_worker * u64::from(workers), budget.node_bits);
+    let (http, media) = ports::first_launched(wish.base_port, wish.nodes, workers)?;
+    let idle = growth.idle_minutes.map(|minutes| format!("idle_minutes = {minutes:?}\n")).unwrap_or_default();
+    let text = format!(
+        r#"
+[scaling]
+cloud = "process"
+min_nodes = {min}
+max_nodes = {max}
+{idle}interval_s = 1.0
+
+[[scaling.types]]
+name = "process"
+streams = {streams}
+workers = {workers}
+boot_s = 3.0
+
+[scaling.process]
+folder = "{MACHINES}"
+authority = "."
+base_port = {http}
+media_port = {media}
+"#,
+        min = wish.nodes,
+        streams = node.streams().max(1),
+    );
+    planned
+        .into_iter()
+        .map(|node| {
+            let file = node.file;
+            let mut all = read(&file)?;
+            all.push_str(&text);
+            fs::write(&file, all).with_context(|| format!("cannot write {}", file.display()))?;
+            let config = Config::load(Some(&file), environment.iter().cloned(), &wish.settings)?;
+            Ok(Planned { log: folder.join(format!("{}.log", node.config.node.id)), file, config })
+        })
+        .collect()
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 fn configure_one(
@@ -126,6 +199,7 @@ fn file_text(name: &str, ports: &[NodePorts], index: usize, wish: &Wish) -> Stri
     // The first nodes, without the own: one that has been started again finds the others too.
     let seeds = ports.iter().enumerate().filter(|(other, _)| *other != index).take(SEEDS);
     let seeds = seeds.map(|(_, node)| format!("\"127.0.0.1:{}\"", node.http)).collect::<Vec<_>>().join(", ");
+    let voters = ports::voters(ports.len()).map(|n| format!("\"node-{n}\"")).collect::<Vec<_>>().join(", ");
     let mut text = format!(
         r#"# Written by `skein up`, and written anew by the next one. To change something: skein up --set key=value
 
@@ -143,6 +217,9 @@ key = "{name}.key"
 
 [http]
 listen = "127.0.0.1:{http}"
+
+[election]
+voters = [{voters}]
 
 [media]
 port = {media}
@@ -197,8 +274,6 @@ pub fn identify(folder: &Path, planned: &[Planned]) -> anyhow::Result<()> {
     let (ca, key) = (folder.join("ca.pem"), folder.join("ca.key"));
     let damaged =
         || format!("{} or its key is damaged; remove the folder {}", ca.display(), folder.display());
-    let read =
-        |file: &Path| fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
     let Some(first) = planned.first() else { return Ok(()) };
     let authority = if ca.is_file() && key.is_file() {
         Authority::from_pem(read(&ca)?, read(&key)?).with_context(damaged)?
@@ -260,7 +335,7 @@ mod tests {
 
     fn wish(nodes: u16, settings: &[&str]) -> Wish {
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        Wish { nodes, base_port: 4440, streams_per_worker: None, calibration: None, settings }
+        Wish { nodes, base_port: 4440, streams_per_worker: None, calibration: None, settings, growth: None }
     }
 
     #[test]
@@ -307,6 +382,32 @@ mod tests {
         let environment = [("SKEIN_MESH__LISTEN".to_owned(), "127.0.0.1:1".to_owned())];
         let error = configure_in(folder.path(), &wish(2, &[]), &environment).expect_err("shared").to_string();
         assert!(error.starts_with("mesh.listen"), "{error}");
+    }
+
+    #[test]
+    fn a_mesh_that_may_grow_knows_how() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let growth = Some(Growth { max_nodes: 4, idle_minutes: Some(0.5) });
+        let wish = Wish { growth, streams_per_worker: Some(12), ..wish(1, &["media.workers=2"]) };
+        let planned = configure_in(folder.path(), &wish, &[]).expect("is right");
+        let config = &planned[0].config;
+        assert_eq!(config.election.voters.len(), 1);
+        assert_eq!((config.scaling.min_nodes, config.scaling.max_nodes), (1, 4));
+        assert_eq!((config.scaling.types[0].streams, config.scaling.idle_minutes), (24, 0.5));
+        assert_eq!(config.scaling.process.folder, folder.path().join(MACHINES));
+        assert_eq!((config.scaling.process.base_port, config.scaling.process.media_port), (4441, 4572));
+        let few = Wish { nodes: 5, ..wish };
+        let error = configure_in(folder.path(), &few, &[]).expect_err("less than there are").to_string();
+        assert!(error.contains("--max-nodes 4"), "{error}");
+    }
+
+    #[test]
+    fn an_odd_number_votes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (nodes, voters) in [(1, 1), (2, 1), (3, 3), (4, 3), (6, 5)] {
+            let planned = configure_in(folder.path(), &wish(nodes, &[]), &[]).expect("is right");
+            assert_eq!(planned[0].config.election.voters.len(), voters, "{nodes} nodes");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::tools::{self, Purpose};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use comfy_table::Table;
-use layout::{Planned, Wish};
+use layout::{Growth, Planned, Wish};
 use nodes::Nodes;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,6 +29,8 @@ use std::process::ExitCode;
   skein up --detach --json                       in the background; where they are, as JSON
   skein up --nodes 5 --base-port 6000            five, on other ports
   skein up --streams-per-worker 20 --set placement.prefer=entry --set media.workers=1
+  skein up --nodes 1 --max-nodes 4 --streams-per-worker 12 --idle-minutes 0.5
+                                                 one that grows to four when people come, and shrinks again
 
 Ports, from the base port P: P, P+1… for HTTP and WebSocket (TCP) and between nodes (UDP); P+100, P+132… for media.
 What it keeps is in target/skein/: certificates, configuration files and logs.")]
@@ -42,6 +44,12 @@ pub struct Up {
     /// How many streams a worker carries
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     streams_per_worker: Option<u32>,
+    /// Let the mesh grow to so many nodes, and shrink again: a leader launches and retires them, as processes here
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u16).range(1..=64))]
+    max_nodes: Option<u16>,
+    /// Minutes for which a node must not have been needed before it is drained and retired
+    #[arg(long, value_name = "MINUTES", requires = "max_nodes", value_parser = minutes)]
+    idle_minutes: Option<f64>,
     /// Set something in every node's configuration; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -81,6 +89,7 @@ impl Up {
             streams_per_worker: self.streams_per_worker,
             calibration: Some(checkout.calibration()).filter(|file| file.is_file()),
             settings: self.settings.clone(),
+            growth: self.max_nodes.map(|max_nodes| Growth { max_nodes, idle_minutes: self.idle_minutes }),
         }
     }
 
@@ -138,6 +147,15 @@ impl Up {
     }
 }
 
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse::<f64>().map_err(|e| e.to_string())?;
+    if (0.0..=10_000.0).contains(&minutes) {
+        Ok(minutes)
+    } else {
+        Err("is not between 0 and 10000".to_owned())
+    }
+}
+
 fn check_not_running(checkout: &Checkout, folder: &Path) -> anyhow::Result<()> {
     if let Some(state) = MeshState::load(folder)? {
         let running = state.running().len();
@@ -192,7 +210,7 @@ fn json(state: &MeshState) -> serde_json::Value {
     let nodes: Vec<_> = state
         .nodes
         .iter()
-        .map(|node| serde_json::json!({ "id": node.id, "url": node.url, "ws": node.ws, "pid": node.pid }))
+        .map(|node| serde_json::json!({ "id": node.id, "url": node.url, "ws": node.ws, "pid": node.process.pid }))
         .collect();
     serde_json::json!({ "mesh": state.mesh, "nodes": nodes })
 }
@@ -209,15 +227,14 @@ fn table(state: &MeshState) -> Table {
 mod tests {
     use super::*;
     use crate::cli::state::NodeProcess;
+    use skein_bootstrap::process::Stamp;
 
     fn state() -> MeshState {
         let node = |index: u16| NodeProcess {
             id: format!("node-{index}"),
             url: format!("http://127.0.0.1:{}", 4439 + index),
             ws: format!("ws://127.0.0.1:{}", 4439 + index),
-            pid: 7,
-            started: 1,
-            boot: String::new(),
+            process: Stamp { pid: 7, started: 1, boot: String::new() },
         };
         MeshState { mesh: "dev".to_owned(), base_port: 4440, nodes: vec![node(1), node(2)] }
     }

@@ -2,8 +2,9 @@
 
 use super::layout::Planned;
 use crate::cli::process::tail_of;
-use crate::cli::state::{MeshState, NodeProcess, stamp_of, stop_all};
+use crate::cli::state::{MeshState, NodeProcess, stop_all};
 use anyhow::Context;
+use skein_bootstrap::process::Stamp;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -118,10 +119,9 @@ fn start_one(
     let child =
         command.spawn().with_context(|| format!("cannot start {id}: {} does not run", binary.display()))?;
     // Not yet waited for, so the number is its own even if it has ended by now.
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).context("a process without a number")?;
-    let (started, boot) = stamp_of(pid)?;
-    let process = NodeProcess { id: id.to_string(), url: node.url(), ws: node.ws(), pid, started, boot };
-    Ok((process, child))
+    let pid = child.id().context("a process without a number")?;
+    let process = Stamp::of(pid).context("the process has ended")?;
+    Ok((NodeProcess { id: id.to_string(), url: node.url(), ws: node.ws(), process }, child))
 }
 
 /// The node's program in a process group of its own, so that Ctrl-C reaches this program first; `apart` in a session of

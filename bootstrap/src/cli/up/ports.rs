@@ -1,6 +1,6 @@
 //! Which node gets which ports, and whether they are free.
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use procfs::net::TcpState;
 use procfs::process::FDTarget;
 use skein_bootstrap::config::Config;
@@ -14,6 +14,8 @@ const MEDIA_OFFSET: u32 = 100;
 const MIN_MEDIA_PORTS: u32 = 32;
 /// How many nodes a mesh has at most: more would reach into the ports for media.
 pub const MAX_NODES: u16 = 100;
+/// How many ports the nodes that the leader launches use in turn.
+const SLOTS: u16 = skein_bootstrap::process::SLOTS;
 
 /// The ports of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,31 @@ pub fn plan(base: u16, nodes: u16, workers: u16) -> anyhow::Result<Vec<NodePorts
     (0..u32::from(nodes))
         .map(|index| Ok(NodePorts { http: port(index)?, media: port(MEDIA_OFFSET + index * block)? }))
         .collect()
+}
+
+/// The ports, HTTP's and media's, of the first node that the leader launches beside so many.
+///
+/// # Errors
+/// When those of all that it may launch do not fit.
+pub fn first_launched(base: u16, nodes: u16, workers: u16) -> anyhow::Result<(u16, u16)> {
+    ensure!(
+        nodes + SLOTS <= MAX_NODES,
+        "--nodes {nodes} leaves no ports for nodes that are launched; at most {} do",
+        MAX_NODES - SLOTS
+    );
+    plan(base, nodes + SLOTS, workers)?
+        .get(usize::from(nodes))
+        .map(|first| (first.http, first.media))
+        .context("no node is left to launch")
+}
+
+/// Which of so many nodes vote, counted from 1: an odd number.
+pub fn voters(nodes: usize) -> std::ops::RangeInclusive<usize> {
+    1..=match nodes {
+        0..=2 => 1,
+        3..=4 => 3,
+        _ => 5,
+    }
 }
 
 /// How many workers a node will have.
