@@ -8,7 +8,8 @@
 //! | [`media`] | workers, routers, transports, pipes, observers, what streams cost; the only code that names mediasoup | `placement` |
 //! | [`mesh`] | identity, gossip, membership, streams between nodes; the only code that names quinn and chitchat | nobody |
 //! | [`placement`] | capacity, cost, choice of host, relays, who moves; pure | nobody |
-//! | [`scaler`] | machines are launched and retired: what is wanted (pure), the clouds, one step after the other | `mesh` |
+//! | [`election`] | who leads: a lease among voters; pure | nobody |
+//! | [`scaler`] | machines are launched and retired: what is wanted (pure), the clouds, one step after the other | `mesh`, `election` |
 //! | [`operator`] | HTTP API, metrics, events, and the pages that the node serves | all of them, to show them |
 //! | [`node`] | joins the parts | all of them |
 //!
@@ -17,6 +18,7 @@
 //! entry then opens a stream to the host that did, where a [`session`] speaks protoo over it and holds the peer's
 //! media. What the room's other peers send is announced through the home and brought by [`room::pipes`].
 
+pub mod election;
 pub mod media;
 pub mod mesh;
 pub mod node;

@@ -8,6 +8,7 @@ use crate::operator::{self, Operator};
 use crate::room::homes::HomeSettings;
 use crate::room::host::Context;
 use crate::room::{Homes, Rooms, data, source};
+use crate::scaler::leader::{self, Leader, LeaderError};
 use crate::session;
 use crate::signaling::{Signaling, SignalingCounters};
 use axum_server::Handle;
@@ -35,6 +36,9 @@ const EVENTS: usize = 1024;
 /// Why a node does not start, or stops.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// What the node has to do about leading.
+    #[error(transparent)]
+    Leader(#[from] LeaderError),
     /// A worker.
     #[error(transparent)]
     Media(#[from] MediaError),
@@ -89,6 +93,7 @@ impl Node {
         let addr = listener
             .local_addr()
             .map_err(|problem| NodeError::Listen { addr: config.http.listen, problem })?;
+        let cloud = leader::open(config).await.map_err(LeaderError::from)?;
         let verifier = config.auth.client_key.as_deref().map(Verifier::new).transpose()?;
         let tls = server_tls(config).await?;
         let (workers, deaths) = Workers::start(&config.media).await?;
@@ -127,6 +132,7 @@ impl Node {
             placement: config.placement.clone(),
         };
         let homes = Homes::new(mesh.clone(), settings, tasks.clone());
+        let leader = Leader::start(config, mesh.clone(), cloud, tasks.clone(), &cancel)?;
         let signaling = Arc::new(Signaling {
             mesh: mesh.clone(),
             limits: config.signaling.clone(),
@@ -152,7 +158,8 @@ impl Node {
         tasks.spawn(operator::run_watch(Arc::clone(&operator), cancel.clone()));
         let gossiper = load::Gossiper::new(mesh.clone(), Arc::clone(&rooms), Arc::clone(&homes));
         tasks.spawn(gossiper.run(cancel.clone()));
-        tasks.spawn(dispatch(incoming, Arc::clone(&rooms), homes, tasks.clone()));
+        let parts = Parts { rooms: Arc::clone(&rooms), homes, leader };
+        tasks.spawn(dispatch(incoming, parts, tasks.clone()));
         let handle = Handle::new();
         let server = serve(listener, tls, operator, handle.clone())?;
         mesh.set_phase(Phase::Ready);
@@ -219,19 +226,28 @@ fn serve(
     })
 }
 
+/// The parts that other nodes speak to.
+#[derive(Clone)]
+struct Parts {
+    rooms: Arc<Rooms>,
+    homes: Arc<Homes>,
+    leader: Arc<Leader>,
+}
+
 /// Gives each stream that a node opened to the part that it is for. Ends with the mesh.
-async fn dispatch(mut incoming: Incoming, rooms: Arc<Rooms>, homes: Arc<Homes>, tasks: TaskTracker) {
-    let cancel = rooms.context().cancel.clone();
+async fn dispatch(mut incoming: Incoming, parts: Parts, tasks: TaskTracker) {
+    let cancel = parts.rooms.context().cancel.clone();
     loop {
         let next = tokio::select! {
             () = cancel.cancelled() => return,
             next = incoming.accept() => next,
         };
         let Some((node, open, stream)) = next else { return };
-        let (rooms, homes) = (Arc::clone(&rooms), Arc::clone(&homes));
+        let parts = parts.clone();
+        let Parts { rooms, homes, .. } = parts.clone();
         match open {
             Open::Call(call) => {
-                tasks.spawn(async move { answer(&rooms, &homes, call, stream).await });
+                tasks.spawn(async move { answer(&parts, node, call, stream).await });
             }
             Open::Session(open) => {
                 tasks.spawn(session::run(rooms, node, open, stream));
@@ -261,7 +277,8 @@ fn log_stray_hello(node: &NodeId) {
     tracing::debug!(%node, "a second hello");
 }
 
-async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream) {
+async fn answer(parts: &Parts, from: NodeId, call: Call, mut stream: MeshStream) {
+    let Parts { rooms, homes, leader } = parts;
     let json = |value: Result<Json, serde_json::Error>| match value {
         Ok(json) => Reply::Json(json),
         Err(error) => Reply::Failed(error.to_string()),
@@ -287,6 +304,12 @@ async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream
         }
         Call::Publish(publish) => homes.publish(publish).await,
         Call::MovePeer(wish) => homes.move_peer(wish).await,
+        Call::Drain { on, .. } => {
+            rooms.context().mesh.set_phase(if on { Phase::Draining } else { Phase::Ready });
+            Reply::Done
+        }
+        Call::Lease(request) => leader.asked(from, request).await,
+        Call::Scaling => json(Json::new(&leader.scaling())),
         Call::Rooms => json(Json::new(&homes.summaries())),
         Call::Room(room) => json(Json::new(&homes.detail(&room))),
     };

@@ -22,6 +22,42 @@ pub struct MeshStatus {
     pub rooms: u32,
 }
 
+/// `GET /v1/scaling`: what the leader knows of growing and shrinking, and did about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Scaling {
+    /// The node that leads.
+    pub leader: NodeId,
+    /// Its term.
+    #[ts(type = "number")]
+    pub term: u64,
+    /// How many reference streams should be free or on their way.
+    pub wanted_streams: u32,
+    /// How many are free on nodes whose figures are new.
+    pub free_streams: u32,
+    /// How many are on their way, on machines that boot.
+    pub booting_streams: u32,
+    /// Whether those who find no place are kept waiting: the mesh grows, or can.
+    pub grows: bool,
+    /// In how many seconds they can expect one.
+    pub eta_s: u32,
+    /// What somebody has to look at.
+    pub alarm: Option<String>,
+    /// Why not more is done.
+    pub reasons: Vec<String>,
+    /// What was done last, in its order.
+    pub steps: Vec<ScalingStep>,
+}
+
+/// One thing that the leader did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct ScalingStep {
+    /// When, milliseconds since 1970.
+    #[ts(type = "number")]
+    pub at_ms: u64,
+    /// What, and why.
+    pub step: String,
+}
+
 /// How a node is, as another sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]

@@ -15,6 +15,7 @@
 //! A stream that ends is the end of what it stood for, on both sides, so nothing is left behind by a node that dies.
 //! mediasoup's own structures use untagged enums, which bincode cannot decode: they travel as [`Json`].
 
+pub mod lease;
 mod placement;
 
 pub use placement::{
@@ -29,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Raised when a frame changes its meaning; nodes of different versions refuse each other.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// A JSON document inside a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +123,22 @@ pub enum Call {
     Publish(Publish),
     /// An operator moves a peer; said to the room's home.
     MovePeer(MovePeer),
+    /// Take no more peers and send away those who are there, or take peers again. Answered with `Done`, or `Refused`
+    /// with the reason.
+    Drain {
+        /// Which of the two.
+        on: bool,
+        /// Seconds after which those who are still there are told to dial another node; `scaling.drain_minutes` where
+        /// it is not said.
+        deadline_s: Option<u32>,
+        /// Also when no other node takes peers.
+        force: bool,
+    },
+    /// One voter to another, about who leads.
+    Lease(lease::Request),
+    /// What do you know of growing and shrinking? Answered with JSON: a [`crate::operator::Scaling`], or null by a node
+    /// that does not lead.
+    Scaling,
     /// Which rooms are you home of? Answered with JSON: a list of [`crate::operator::RoomSummary`].
     Rooms,
     /// What do you know of this room, as its home? Answered with JSON: a [`crate::operator::RoomDetail`] or null.
@@ -151,6 +168,8 @@ pub enum Reply {
     Granted,
     /// Done, and there is nothing to say.
     Done,
+    /// To a voter's question.
+    Lease(lease::Answer),
     /// Ask this node: it is the room's home as far as the answering node can see.
     NotHome(NodeId),
     /// A document.

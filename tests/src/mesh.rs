@@ -8,10 +8,13 @@
 //! ```
 
 mod binary;
+mod machines;
 mod ports;
 mod process;
 
 pub use binary::node_binary;
+pub use machines::Growth;
+use machines::Machines;
 pub use ports::{Ports, reserve};
 pub use process::{Exit, NodeProcess, run_node};
 
@@ -19,6 +22,7 @@ use crate::operator::{Operator, install_crypto};
 use crate::wait;
 use anyhow::{Context, ensure};
 use skein_bootstrap::identity::Authority;
+use skein_bootstrap::process::Record;
 use skein_proto::ids::NodeId;
 use skein_proto::operator::{NodeDetail, NodeState};
 use std::collections::BTreeMap;
@@ -39,6 +43,7 @@ pub struct MeshBuilder {
     name: String,
     settings: BTreeMap<String, String>,
     node_settings: BTreeMap<usize, BTreeMap<String, String>>,
+    growth: Option<Growth>,
 }
 
 impl Default for MeshBuilder {
@@ -56,6 +61,7 @@ impl MeshBuilder {
             name: "test".to_owned(),
             settings: defaults.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             node_settings: BTreeMap::new(),
+            growth: None,
         }
     }
 
@@ -87,6 +93,13 @@ impl MeshBuilder {
         self
     }
 
+    /// Has a leader, and lets it launch nodes as processes.
+    #[must_use]
+    pub fn grows(mut self, growth: &Growth) -> Self {
+        self.growth = Some(growth.clone());
+        self
+    }
+
     /// Starts the nodes and waits until every one is ready and sees all others.
     ///
     /// # Errors
@@ -94,9 +107,15 @@ impl MeshBuilder {
     ///
     /// # Panics
     /// When the node's program is not there.
-    pub async fn start(self) -> anyhow::Result<Mesh> {
+    pub async fn start(mut self) -> anyhow::Result<Mesh> {
         install_crypto();
         let nodes = self.nodes;
+        if let Some(growth) = self.growth.take() {
+            // What a test sets itself comes before.
+            let given = std::mem::take(&mut self.settings);
+            self.settings = growth.settings(nodes);
+            self.settings.extend(given);
+        }
         let mut mesh = Mesh::empty(self)?;
         for _ in 0..nodes {
             mesh.spawn_node(None).await?;
@@ -112,6 +131,7 @@ pub struct Mesh {
     authority: Authority,
     // Before the folder, which has their logs: fields are dropped in this order.
     nodes: Vec<NodeProcess>,
+    machines: Machines,
     folder: TempDir,
     made: usize,
 }
@@ -121,7 +141,9 @@ impl Mesh {
         let authority = Authority::generate(&builder.name)?;
         let folder = tempfile::Builder::new().prefix("skein-test-").tempdir()?;
         std::fs::write(folder.path().join("ca.pem"), authority.certificate_pem())?;
-        Ok(Self { builder, authority, folder, nodes: Vec::new(), made: 0 })
+        std::fs::write(folder.path().join("ca.key"), authority.key_pem())?;
+        let machines = Machines::in_folder(&folder.path().join(machines::FOLDER));
+        Ok(Self { builder, authority, nodes: Vec::new(), machines, folder, made: 0 })
     }
 
     /// The mesh's name.
@@ -179,6 +201,14 @@ impl Mesh {
     /// The nodes that run.
     pub fn running(&self) -> impl Iterator<Item = &NodeProcess> {
         self.nodes.iter().filter(|node| node.is_running())
+    }
+
+    /// What the leader has launched, of which nothing is forgotten.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn launched(&self) -> anyhow::Result<Vec<Record>> {
+        self.machines.all()
     }
 
     /// Starts one more node, which joins through the given seeds or, without, through the first node that runs; waits
@@ -246,6 +276,8 @@ impl Mesh {
             ("mesh.key", key.display().to_string()),
             ("http.listen", ports.http.to_string()),
             ("media.port", "0".to_owned()),
+            ("scaling.process.folder", self.folder.path().join(machines::FOLDER).display().to_string()),
+            ("scaling.process.authority", self.folder.path().display().to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();

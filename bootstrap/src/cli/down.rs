@@ -1,7 +1,7 @@
 //! `skein down`: stops what `skein up --detach` left running.
 
 use super::checkout::Checkout;
-use super::state::{MeshState, stop_all};
+use super::state::MeshState;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -24,12 +24,12 @@ impl Down {
             if self.base_port.is_some_and(|port| port != state.base_port) {
                 continue;
             }
-            let running = state.running();
+            let running = state.running(&folder)?;
             if !running.is_empty() {
                 stopped = true;
                 let nodes = super::count(running.len() as u64, "node");
-                for node in stop_all(running).await {
-                    eprintln!("{} did not stop by itself and was killed", node.id);
+                for node in state.stop(&folder).await? {
+                    eprintln!("{node} did not stop by itself and was killed");
                 }
                 eprintln!("stopped the mesh {} at port {}: {nodes}", state.mesh, state.base_port);
             }

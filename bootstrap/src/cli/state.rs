@@ -2,13 +2,16 @@
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use skein_bootstrap::process::{Signal, Stamp};
+use skein_bootstrap::process::{Record, Signal, Stamp};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long nodes have to end when they are told to.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Folder of what a mesh's leader launches, below the mesh's.
+pub const MACHINES: &str = "machines";
 
 /// One mesh that `skein up` started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,9 +102,31 @@ impl MeshState {
         Ok(found)
     }
 
-    /// The nodes that still run.
-    pub fn running(&self) -> Vec<&NodeProcess> {
-        self.nodes.iter().filter(|node| node.is_running()).collect()
+    /// The nodes that still run, with those that its leader launched; `folder` is the mesh's.
+    ///
+    /// # Errors
+    /// When what the leader wrote down is damaged.
+    pub fn running(&self, folder: &Path) -> anyhow::Result<Vec<NodeProcess>> {
+        let launched = Record::all(&folder.join(MACHINES)).context("cannot read what the leader launched")?;
+        let launched = launched.into_iter().filter_map(|record| {
+            let id = format!("{}-{}", self.mesh, record.number);
+            Some(NodeProcess { id, url: String::new(), ws: String::new(), process: record.process? })
+        });
+        Ok(self.nodes.iter().cloned().chain(launched).filter(NodeProcess::is_running).collect())
+    }
+
+    /// Ends all nodes, with those that its leader launched. Answers with those that had to be killed.
+    ///
+    /// # Errors
+    /// When what the leader wrote down is damaged.
+    pub async fn stop(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
+        let mut killed = Vec::new();
+        // A leader may have launched another while it was told to end.
+        for _ in 0..2 {
+            let running = self.running(folder)?;
+            killed.extend(stop_all(&running).await.into_iter().map(|node| node.id.clone()));
+        }
+        Ok(killed)
     }
 }
 
@@ -153,7 +178,7 @@ mod tests {
         let all = MeshState::all(kept.path()).expect("reads");
         assert_eq!(all.iter().map(|(_, state)| state.base_port).collect::<Vec<_>>(), [4440, 4540]);
         assert_eq!(all[0].1, state);
-        assert_eq!(all[0].1.running().len(), 1);
+        assert_eq!(all[0].1.running(&all[0].0).expect("reads").len(), 1);
         MeshState::remove(&all[0].0);
         assert_eq!(MeshState::all(kept.path()).expect("reads").len(), 1);
     }

@@ -59,7 +59,9 @@ impl Status {
 /// A node that `skein up` started. A damaged note of it is no reason not to ask the default.
 fn running_node() -> Option<String> {
     let meshes = MeshState::all(&Checkout::find().ok()?.kept()).ok()?;
-    meshes.iter().find_map(|(_, mesh)| mesh.running().first().map(|node| node.url.clone()))
+    meshes
+        .iter()
+        .find_map(|(_, mesh)| mesh.nodes.iter().find(|node| node.is_running()).map(|node| node.url.clone()))
 }
 
 /// Asks a node for `/v1/mesh`.

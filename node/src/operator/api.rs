@@ -26,6 +26,7 @@ use tokio::sync::broadcast::error::RecvError;
 pub fn routes(operator: Arc<Operator>) -> Router {
     let guarded = Router::new()
         .route("/v1/mesh", get(mesh))
+        .route("/v1/scaling", get(scaling))
         .route("/v1/rooms", get(rooms))
         .route("/v1/rooms/{id}", get(room))
         .route("/v1/rooms/{id}/peers/{peer}/move", post(move_peer))
@@ -92,6 +93,17 @@ async fn other(uri: Uri) -> Response {
 
 async fn mesh(State(operator): State<Arc<Operator>>) -> Response {
     Json(operator.mesh_status()).into_response()
+}
+
+/// What the leader knows and did.
+async fn scaling(State(operator): State<Arc<Operator>>) -> Response {
+    match operator.scaling().await {
+        Ok(Some(scaling)) => Json(scaling).into_response(),
+        Ok(None) => {
+            error(StatusCode::NOT_FOUND, "nobody scales this mesh: it has no leader, or no scaling.cloud")
+        }
+        Err(problem) => error(StatusCode::BAD_GATEWAY, problem.to_string()),
+    }
 }
 
 async fn rooms(State(operator): State<Arc<Operator>>) -> Response {

@@ -7,7 +7,8 @@ use crate::room::{Homes, Rooms};
 use crate::signaling::Signaling;
 use skein_proto::ids::{NodeId, RoomId};
 use skein_proto::operator::{
-    Event, MeshStatus, NodeDetail, NodeStatus, Pipe, RoomDetail, RoomSummary, Rooms as RoomList, WorkerDetail,
+    Event, MeshStatus, NodeDetail, NodeStatus, Pipe, RoomDetail, RoomSummary, Rooms as RoomList, Scaling,
+    WorkerDetail,
 };
 use skein_proto::rpc::{Call, MovePeer, Reply};
 use std::sync::Arc;
@@ -44,6 +45,14 @@ pub enum AskError {
     /// The room's home refused.
     #[error("{0}")]
     Refused(String),
+    /// The leader did not answer.
+    #[error("the leader {leader} does not answer: {problem}")]
+    Leader {
+        /// Which node.
+        leader: NodeId,
+        /// Why.
+        problem: String,
+    },
     /// The room's home did not answer.
     #[error("the room's home {home} does not answer: {problem}")]
     Home {
@@ -104,6 +113,22 @@ impl Operator {
         let home = self.mesh.view().borrow().home(room).clone();
         let error = |problem: String| AskError::Home { home: home.clone(), problem };
         match self.mesh.call(&home, Call::Room(room.clone()), DEADLINE).await {
+            Ok(Reply::Json(json)) => json.read().map_err(|e| error(e.to_string())),
+            Ok(other) => Err(error(format!("it answered {other:?}"))),
+            Err(problem) => Err(error(problem.to_string())),
+        }
+    }
+
+    /// `/v1/scaling`: the leader is asked; none where nobody leads or nothing is launched.
+    ///
+    /// # Errors
+    /// When the leader does not answer.
+    pub async fn scaling(&self) -> Result<Option<Scaling>, AskError> {
+        let Some(leader) = self.mesh.view().borrow().leader().map(|leader| leader.id.clone()) else {
+            return Ok(None);
+        };
+        let error = |problem: String| AskError::Leader { leader: leader.clone(), problem };
+        match self.mesh.call(&leader, Call::Scaling, DEADLINE).await {
             Ok(Reply::Json(json)) => json.read().map_err(|e| error(e.to_string())),
             Ok(other) => Err(error(format!("it answered {other:?}"))),
             Err(problem) => Err(error(problem.to_string())),

@@ -122,8 +122,11 @@ impl Reconciler {
     }
 
     fn seen(&mut self, view: &View, listed: Option<&[Machine]>, now: Instant, wall: SystemTime) -> Seen {
-        let kinds: HashMap<u64, &str> =
-            listed.unwrap_or_default().iter().map(|machine| (machine.number, machine.kind.as_str())).collect();
+        let kinds: HashMap<u64, &str> = listed
+            .unwrap_or_default()
+            .iter()
+            .map(|machine| (machine.number, machine.kind.as_str()))
+            .collect();
         let listed_highest = kinds.keys().copied().max().unwrap_or_default();
         let gossiped = view.nodes.values().map(|node| node.lead.launched).max().unwrap_or_default();
         self.launched = self.launched.max(listed_highest).max(gossiped);
@@ -161,15 +164,12 @@ impl Reconciler {
             });
             self.heard.retain(|number, at| is_there(number) || *at == now);
         }
-        let in_mesh = |number: u64| self.heard.get(&number) == Some(&now);
         let machine = |machine: &Machine| MachineSeen {
             number: machine.number,
             kind: machine.kind.clone(),
             state: machine.state,
             age: machine.launched.and_then(|at| wall.duration_since(at).ok()).unwrap_or_default(),
-            last_in_gossip: (!in_mesh(machine.number))
-                .then(|| self.heard.get(&machine.number).map(|at| now.saturating_duration_since(*at)))
-                .flatten(),
+            last_in_gossip: self.heard.get(&machine.number).map(|at| now.saturating_duration_since(*at)),
         };
         Seen {
             machines: listed.map(|listed| listed.iter().map(machine).collect()),
@@ -232,7 +232,7 @@ impl Reconciler {
             Err(error) => {
                 self.trouble("launch", &error);
                 self.flights.remove(&number);
-                self.planner.failed(number, (&error).into(), now);
+                self.planner.failed(number, (&error).into(), &self.limits, now);
                 false
             }
         }
@@ -260,7 +260,7 @@ impl Reconciler {
             }
             Err(error) => {
                 self.trouble(what, &error);
-                self.planner.failed(step.number(), (&error).into(), now);
+                self.planner.failed(step.number(), (&error).into(), &self.limits, now);
                 false
             }
         }

@@ -2,6 +2,7 @@
 //! files and logs.
 
 use super::ports::{self, NodePorts};
+use crate::cli::state::MACHINES;
 use anyhow::{Context, bail, ensure};
 use skein_bootstrap::config::Config;
 use skein_bootstrap::identity::{Authority, node_name, write_secret};
@@ -17,8 +18,6 @@ use x509_parser::pem::parse_x509_pem;
 
 /// How many nodes a node tries to join through.
 const SEEDS: usize = 3;
-/// Folder of what the leader launches, below the mesh's.
-pub const MACHINES: &str = "machines";
 
 /// What the mesh is to be like.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ mod ready;
 
 use super::build;
 use super::checkout::Checkout;
-use super::state::MeshState;
+use super::state::{MACHINES, MeshState};
 use super::stop::Stop;
 use super::tools::{self, Purpose};
 use anyhow::{Context, bail, ensure};
@@ -117,6 +117,7 @@ impl Up {
         stop: &Stop,
     ) -> anyhow::Result<ExitCode> {
         let mesh = planned.first().map(|node| node.config.mesh.name.clone()).unwrap_or_default();
+        forget_launched(folder)?;
         let mut nodes = Nodes::start(binary, planned, &self.settings, self.detach).await?;
         let state = nodes.state(&mesh, self.base_port);
         let ready = match state.save(folder) {
@@ -124,7 +125,7 @@ impl Up {
             Err(error) => Err(error),
         };
         if let Err(error) = ready {
-            nodes.stop().await;
+            stop_mesh(&state, folder).await?;
             MeshState::remove(folder);
             return Err(error);
         }
@@ -142,8 +143,28 @@ impl Up {
         }
         eprintln!("Ctrl-C stops the mesh. Logs: {}", folder.join("node-*.log").display());
         let code = watch(&mut nodes, stop).await;
+        stop_mesh(&state, folder).await?;
         MeshState::remove(folder);
         Ok(code)
+    }
+}
+
+/// Ends all that runs of a mesh.
+async fn stop_mesh(state: &MeshState, folder: &Path) -> anyhow::Result<()> {
+    for node in state.stop(folder).await? {
+        eprintln!("{node} did not stop by itself and was killed");
+    }
+    Ok(())
+}
+
+/// Removes what an earlier mesh's leader wrote down; nothing of it runs.
+fn forget_launched(folder: &Path) -> anyhow::Result<()> {
+    let machines = folder.join(MACHINES);
+    match std::fs::remove_dir_all(&machines) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", machines.display()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -158,7 +179,7 @@ fn minutes(text: &str) -> Result<f64, String> {
 
 fn check_not_running(checkout: &Checkout, folder: &Path) -> anyhow::Result<()> {
     if let Some(state) = MeshState::load(folder)? {
-        let running = state.running().len();
+        let running = state.running(folder)?.len();
         if running > 0 {
             bail!(
                 "a mesh of {} runs at port {} already; `cargo skein down --base-port {}` stops it, --base-port starts another \
@@ -197,7 +218,6 @@ async fn watch(nodes: &mut Nodes, stop: &Stop) -> ExitCode {
             }
             reason = stop.requested() => {
                 eprintln!("{reason}: stopping the mesh");
-                nodes.stop().await;
                 return ExitCode::SUCCESS;
             }
         }
