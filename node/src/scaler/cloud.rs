@@ -4,6 +4,10 @@
 //! type, which zone, which name. So two leaders who both launch number n ask for the same, and a cloud that keeps
 //! them apart by the number gives both the same machine.
 
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+pub(crate) mod fence;
 pub mod process;
 
 use async_trait::async_trait;
@@ -77,9 +81,14 @@ pub enum CloudError {
     /// No machine of that type is to be had there now, or no more of them on this account. Nothing was done.
     #[error("no capacity: {0}")]
     NoCapacity(String),
-    /// The number was used for a launch with other parameters. Nothing was done.
+    /// The number was used for a launch with other parameters: there is or was a machine of this number. Nothing was
+    /// done.
     #[error("launch {0} was already made with other parameters")]
     Taken(u64),
+    /// The launch was made before, and the machine that came of it is gone or about to be: the number gives no machine
+    /// any more. Nothing was done.
+    #[error("launch {0} was already made, and its machine is gone")]
+    UsedUp(u64),
     /// The machine is not known, or not yet: answers are eventually consistent, so this never means that it is gone.
     #[error("{0} is not known")]
     Unknown(MachineId),

@@ -3,7 +3,7 @@
 
 use super::cloud::{Cloud, CloudError, process::ProcessCloud};
 use super::plan::{Limits, Planner};
-use super::reconcile::{Nodes, Outcome, Reconciler};
+use super::reconcile::{Nodes, Outcome, Reconciler, SETTLE};
 use crate::election::{Election, ElectionError, Input, Output, Timing};
 use crate::mesh::{Mesh, View};
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ use skein_proto::ids::NodeId;
 use skein_proto::operator::{Scaling, ScalingStep};
 use skein_proto::rpc::lease::{Answer, Request, Term};
 use skein_proto::rpc::{Call, Reply};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -45,6 +45,10 @@ pub enum LeaderError {
 pub struct Leader {
     mesh: Mesh,
     lead: Mutex<Lead>,
+    /// The highest numbers of launches that were heard of, and when: one that is old, and all since.
+    announced: Mutex<BTreeMap<u64, Instant>>,
+    /// How long an attempt to get the lease may take.
+    patience: Duration,
     /// Until when this node holds the lease, and in which term.
     tenure: watch::Sender<Option<Tenure>>,
     /// To the election; none where this node does not vote.
@@ -109,6 +113,8 @@ impl Leader {
         let (events, incoming) = mpsc::channel(EVENTS);
         let leader = Arc::new(Self {
             lead: Mutex::new(Lead::default()),
+            announced: Mutex::new(BTreeMap::new()),
+            patience: timing(config).patience,
             tenure: watch::Sender::new(None),
             events: votes.then_some(events),
             last: Mutex::new(Last::default()),
@@ -175,6 +181,25 @@ impl Leader {
         self.mesh.set_lead(*lead);
     }
 
+    /// A number was used, here or elsewhere.
+    fn announce(&self, launched: u64) {
+        let now = Instant::now();
+        let settled = self.settled();
+        let mut announced = self.announced.lock();
+        announced.retain(|number, _| *number >= settled);
+        announced.entry(launched).or_insert(now);
+        drop(announced);
+        self.say(|lead| lead.launched = lead.launched.max(launched));
+    }
+
+    /// The highest number that was heard of so long ago that the cloud lists what there is of it.
+    fn settled(&self) -> u64 {
+        let now = Instant::now();
+        let announced = self.announced.lock();
+        let old = announced.iter().rev().find(|(_, at)| now.saturating_duration_since(**at) >= SETTLE);
+        old.map(|(number, _)| *number).unwrap_or_default()
+    }
+
     /// Passes on the highest launch number that was heard of, so that it outlives who said it first.
     async fn listen(self: Arc<Self>, cancel: CancellationToken) {
         let mut view = self.mesh.view();
@@ -182,7 +207,7 @@ impl Leader {
             let highest = view.borrow_and_update().nodes.values().map(|node| node.lead.launched).max();
             let highest = highest.unwrap_or_default();
             if highest > self.lead.lock().launched {
-                self.say(|lead| lead.launched = lead.launched.max(highest));
+                self.announce(highest);
             }
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -273,8 +298,7 @@ impl Leader {
     }
 
     async fn ask(self: Arc<Self>, to: NodeId, request: Request) {
-        let deadline = Timing::default().patience;
-        let Ok(Reply::Lease(answer)) = self.mesh.call(&to, Call::Lease(request), deadline).await else {
+        let Ok(Reply::Lease(answer)) = self.mesh.call(&to, Call::Lease(request), self.patience).await else {
             return;
         };
         if let Some(events) = &self.events {
@@ -330,6 +354,7 @@ impl Leader {
         let mesh = &config.mesh.name;
         let mut reconciler =
             Reconciler::new(mesh, Arc::clone(cloud), orders, limits, Planner::new(rand::random()), user_data);
+        reconciler.inherit(self.settled());
         let mut view = self.mesh.view();
         let interval = Duration::from_secs_f64(config.scaling.interval_s);
         loop {
@@ -371,14 +396,18 @@ fn waiting(view: &View) -> u32 {
     view.nodes.values().map(|node| node.queue.joins).fold(0, u32::saturating_add)
 }
 
-fn election(config: &Config) -> Result<Election, ElectionError> {
+/// As configured; an attempt may take as long as it does by default, but a renewal must be through in time.
+fn timing(config: &Config) -> Timing {
     let lease = Duration::from_secs_f64(config.election.lease_s);
-    let timing = Timing {
-        lease: Duration::from_millis(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
-        early: lease / 10,
-        renew: Duration::from_secs_f64(config.election.renew_s),
-        ..Timing::default()
-    };
+    let lease = Duration::from_millis(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX));
+    let (early, renew) = (lease / 10, Duration::from_secs_f64(config.election.renew_s));
+    let usual = Timing::default();
+    let patience = usual.patience.min(lease.saturating_sub(early + renew) / 2);
+    Timing { lease, early, renew, patience, back_off: usual.back_off.min(lease / 4) }
+}
+
+fn election(config: &Config) -> Result<Election, ElectionError> {
+    let timing = timing(config);
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let wall = u64::try_from(wall).unwrap_or(u64::MAX);
     let voters = config.election.voters.clone();
@@ -413,6 +442,6 @@ impl Nodes for Orders {
     }
 
     fn announce(&self, launched: u64) {
-        self.leader.say(|lead| lead.launched = lead.launched.max(launched));
+        self.leader.announce(launched);
     }
 }

@@ -17,10 +17,10 @@
 //!
 //! # When it shrinks
 //! When a node was not needed for a while, all figures are fresh, nothing waits and nothing boots, the emptiest node is
-//! drained, one at a time. Not needed means that the others carry what there is now and what it would be if it grew by
-//! half at once, or else more than was wanted at any time within the last hour. So a load that goes up and down by a
-//! fifth around its mean, which grows by half from its lowest, never turns the mesh around, however often it does so
-//! within two hours; and a load that has gone for good is followed within the idle time, or after an hour.
+//! drained, one at a time. Not needed means that the others carry the load also when it grows by half at once, or to the
+//! highest that was there and wanted within the last hour, where that is less. So a load that goes up and down by a fifth around its
+//! mean, which from its lowest is half as much again, does not turn the mesh around; most of a load that has gone is
+//! followed within the idle time, and the rest after an hour.
 
 pub mod boots;
 pub mod choice;
@@ -55,7 +55,7 @@ const ECHO: Duration = Duration::from_secs(30);
 /// A drain that this leader asked for.
 #[derive(Debug, Clone, Default)]
 struct Asked {
-    /// Why.
+    /// Why it is to drain, or to take peers again.
     reason: String,
     /// The node has begun to drain.
     begun: bool,

@@ -4,8 +4,11 @@
 //! no list has shown yet; so a leader that dies between two calls leaves nothing that the next one does not find. A launch
 //! whose answer was lost is made again under the same number, which gives the same machine.
 
-use super::cloud::{Cloud, CloudError, Launch, Machine, MachineId, node_of, number_of};
-use super::plan::{Flight, Limits, MachineSeen, NodeSeen, Plan, Planner, Queued, Seen, Step};
+#[cfg(test)]
+mod tests;
+
+use super::cloud::{Cloud, CloudError, Launch, Machine, MachineId, MachineState, node_of, number_of};
+use super::plan::{Flight, Limits, MachineSeen, NodeSeen, Plan, Planner, Queued, Seen, Step, kind_of};
 use crate::mesh::View;
 use async_trait::async_trait;
 use skein_proto::capacity::{Cost, REFERENCE};
@@ -18,6 +21,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// What the cloud said it launched is waited for in its list for so long.
 const UNLISTED: Duration = Duration::from_secs(600);
+/// So many launches of others may be hidden from a list at most.
+const HIDDEN: u64 = 32;
+/// Lists may be so old: what was there is not gone because one list does not have it.
+pub const SETTLE: Duration = Duration::from_secs(60);
 
 /// What the leader can have done to nodes.
 #[async_trait]
@@ -26,7 +33,7 @@ pub trait Nodes: Send + Sync {
     async fn drain(&self, node: &NodeId, on: bool) -> bool;
     /// Whether this node holds the lease still. Asked before each call that changes anything.
     fn leads(&self) -> bool;
-    /// Tells the others that a number is about to be used.
+    /// Tells the others that a number is used.
     fn announce(&self, launched: u64);
 }
 
@@ -39,11 +46,15 @@ pub struct Reconciler {
     planner: Planner,
     user_data: Box<dyn Fn(u64) -> String + Send + Sync>,
     flights: BTreeMap<u64, Asked>,
+    /// By the number of the launch: as it was listed last, and when.
+    listed: BTreeMap<u64, (Machine, Instant)>,
     /// By the number of the launch: when gossip last had its node.
     heard: HashMap<u64, Instant>,
     /// By node: what its figures were, and since when.
     figures: HashMap<NodeId, (u64, u64, Instant)>,
     launched: u64,
+    /// Up to here it is known of each number whether there is a machine.
+    known: u64,
     /// What was said already, so that one trouble is logged once.
     troubles: BTreeSet<String>,
 }
@@ -52,7 +63,9 @@ pub struct Reconciler {
 struct Asked {
     kind: String,
     at: Instant,
-    /// Whether the cloud answered with a machine.
+    /// Until when it is waited for in the cloud's list.
+    until: Instant,
+    /// Whether it is not to be asked for again: the cloud answered, or it is another's.
     answered: bool,
 }
 
@@ -83,11 +96,42 @@ impl Reconciler {
             planner,
             user_data,
             flights: BTreeMap::new(),
+            listed: BTreeMap::new(),
             heard: HashMap::new(),
             figures: HashMap::new(),
             launched: 0,
+            known: 0,
             troubles: BTreeSet::new(),
         }
+    }
+
+    /// Takes over from an earlier leader: numbers up to `settled` are old enough that the cloud lists what there is of
+    /// them.
+    pub fn inherit(&mut self, settled: u64) {
+        self.known = self.known.max(settled);
+        self.launched = self.launched.max(settled);
+    }
+
+    /// Counts what others may have launched and the list does not show yet. A list is put together of answers that are
+    /// of different age: one that has 3 and 5 may hide a 4.
+    fn count_hidden(&mut self, now: Instant, wall: SystemTime) {
+        let listed = || self.listed.values().map(|(machine, _)| machine);
+        // Numbers go up: what is older than a machine that must be listed must be listed too, or is gone.
+        let is_old = |machine: &&Machine| {
+            let age = machine.launched.and_then(|at| wall.duration_since(at).ok());
+            age.is_some_and(|age| age >= SETTLE)
+        };
+        let visible = listed().filter(is_old).map(|machine| machine.number).max().unwrap_or_default();
+        let first = self.known.max(visible).max(self.launched.saturating_sub(HIDDEN)) + 1;
+        for number in (first..=self.launched).filter(|number| !self.listed.contains_key(number)) {
+            let kind =
+                kind_of(number, self.limits.kinds.len()).and_then(|index| self.limits.kinds.get(index));
+            if let Some(kind) = kind {
+                let asked = Asked { kind: kind.name.clone(), at: now, until: now + SETTLE, answered: true };
+                self.flights.entry(number).or_insert(asked);
+            }
+        }
+        self.known = self.launched;
     }
 
     /// Looks once, and does what there is to do. `now` is this process' clock, `wall` the one that the cloud's is compared
@@ -96,7 +140,7 @@ impl Reconciler {
         let listed = match self.cloud.list().await {
             Ok(machines) => {
                 self.trouble_over("list");
-                Some(machines)
+                Some(self.settled(machines, now))
             }
             Err(error) => {
                 self.trouble("list", &error);
@@ -121,6 +165,16 @@ impl Reconciler {
         Outcome { plan, done }
     }
 
+    /// A list with what was in one before, not long ago: each machine is shown as it was at a time of its own, so one
+    /// that was there may be missing again.
+    fn settled(&mut self, machines: Vec<Machine>, now: Instant) -> Vec<Machine> {
+        for machine in machines {
+            self.listed.insert(machine.number, (machine, now));
+        }
+        self.listed.retain(|_, (_, at)| now.saturating_duration_since(*at) < SETTLE);
+        self.listed.values().map(|(machine, _)| machine.clone()).collect()
+    }
+
     fn seen(&mut self, view: &View, listed: Option<&[Machine]>, now: Instant, wall: SystemTime) -> Seen {
         let kinds: HashMap<u64, &str> = listed
             .unwrap_or_default()
@@ -130,6 +184,9 @@ impl Reconciler {
         let listed_highest = kinds.keys().copied().max().unwrap_or_default();
         let gossiped = view.nodes.values().map(|node| node.lead.launched).max().unwrap_or_default();
         self.launched = self.launched.max(listed_highest).max(gossiped);
+        if listed.is_some() || !self.listed.is_empty() {
+            self.count_hidden(now, wall);
+        }
         self.figures.retain(|id, _| view.nodes.contains_key(id));
         let mut nodes = Vec::new();
         for member in view.nodes.values() {
@@ -159,9 +216,13 @@ impl Reconciler {
         }
         if listed.is_some() {
             let is_there = |number: &u64| kinds.contains_key(number);
-            self.flights.retain(|number, asked| {
-                !is_there(number) && now.saturating_duration_since(asked.at) < UNLISTED
-            });
+            // A machine that was to be started is there all along.
+            let rests =
+                |machine: &&Machine| matches!(machine.state, MachineState::Stopping | MachineState::Stopped);
+            let resting: BTreeSet<u64> =
+                listed.into_iter().flatten().filter(rests).map(|machine| machine.number).collect();
+            self.flights
+                .retain(|number, asked| (!is_there(number) || resting.contains(number)) && now < asked.until);
             self.heard.retain(|number, at| is_there(number) || *at == now);
         }
         let machine = |machine: &Machine| MachineSeen {
@@ -212,12 +273,23 @@ impl Reconciler {
             }
         };
         let launch = Launch { number, node, kind: kind.to_owned(), user_data: (self.user_data)(number) };
-        self.launched = self.launched.max(number);
-        self.nodes.announce(self.launched);
+        let repeated = self.flights.contains_key(&number);
         // Counted before it is asked for: the answer may get lost.
-        let asked = Asked { kind: kind.to_owned(), at: now, answered: false };
+        let asked = Asked { kind: kind.to_owned(), at: now, until: now + UNLISTED, answered: false };
         self.flights.entry(number).or_insert(asked);
-        match self.cloud.launch(&launch).await {
+        let launched = self.cloud.launch(&launch).await;
+        let unused = matches!(
+            launched,
+            Err(CloudError::Throttled(_) | CloudError::NoCapacity(_) | CloudError::Refused(_))
+        );
+        if !unused {
+            // Said afterwards: another leader meanwhile takes the same number, and so gets the same machine, where a number
+            // that was said and not used would have it take the next.
+            self.launched = self.launched.max(number);
+            self.known = self.known.max(number);
+            self.nodes.announce(self.launched);
+        }
+        match launched {
             Ok(_) => {
                 if let Some(asked) = self.flights.get_mut(&number) {
                     asked.answered = true;
@@ -225,9 +297,22 @@ impl Reconciler {
                 self.trouble_over("launch");
                 true
             }
+            // There is or was such a machine, whoever made it; a list will tell.
+            Err(error @ CloudError::Taken(_)) => {
+                self.trouble("launch", &error);
+                if let Some(asked) = self.flights.get_mut(&number) {
+                    asked.answered = true;
+                }
+                false
+            }
             Err(error @ CloudError::Unreachable(_)) => {
                 self.trouble("launch", &error);
                 true
+            }
+            // That nothing was done now says nothing of the time before.
+            Err(error @ (CloudError::Throttled(_) | CloudError::Refused(_))) if repeated => {
+                self.trouble("launch", &error);
+                false
             }
             Err(error) => {
                 self.trouble("launch", &error);
@@ -243,11 +328,19 @@ impl Reconciler {
         let id = ids.get(&step.number());
         let (what, taken) = match (step, id) {
             (Step::Launch { number, kind, .. }, _) => return self.launch(*number, kind, now).await,
+            (Step::Start { number, kind, .. }, Some(id)) => {
+                let asked = Asked { kind: kind.clone(), at: now, until: now + UNLISTED, answered: true };
+                self.flights.insert(*number, asked);
+                let started = self.cloud.start(id).await;
+                if started.as_ref().is_err_and(|error| !matches!(error, CloudError::Unreachable(_))) {
+                    self.flights.remove(number);
+                }
+                ("start", started)
+            }
             (Step::Drain { node, .. }, _) => return self.nodes.drain(node, true).await,
             (Step::Undrain { node, .. }, _) => return self.nodes.drain(node, false).await,
             // The plan names only what is listed.
             (_, None) => return false,
-            (Step::Start { .. }, Some(id)) => ("start", self.cloud.start(id).await),
             (Step::Stop { .. }, Some(id)) => ("stop", self.cloud.stop(id).await),
             (Step::Retire { .. } | Step::Terminate { .. }, Some(id)) => {
                 ("terminate", self.cloud.terminate(id).await)

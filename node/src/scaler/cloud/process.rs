@@ -232,7 +232,12 @@ impl Cloud for ProcessCloud {
                 if record.kind != launch.kind {
                     return Err(CloudError::Taken(launch.number));
                 }
-                Ok(self.machine(&record))
+                match self.machine(&record) {
+                    Machine { state: MachineState::Terminating | MachineState::Terminated, .. } => {
+                        Err(CloudError::UsedUp(launch.number))
+                    }
+                    machine => Ok(machine),
+                }
             }
             Err(error) => Err(CloudError::Unreachable(error.to_string())),
         }

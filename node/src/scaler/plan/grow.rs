@@ -242,6 +242,7 @@ impl Planner {
             }
             if let Some(asked) = node.number.and_then(|number| self.asked.get_mut(&number)) {
                 asked.undone = Some(sight.now);
+                asked.reason = if *missing > 0.0 { why(*missing) } else { too_few(sight) };
             }
             *missing -= f64::from(node.free);
             *short = short.saturating_sub(1);
@@ -252,8 +253,7 @@ impl Planner {
             let early = asked.undone == Some(sight.now) && !asked.begun;
             let hears = |node: &&&NodeSeen| node.phase == Phase::Draining || early;
             let Some(node) = sight.nodes.get(&number).filter(hears) else { continue };
-            let reason = if *missing > 0.0 { why(*missing) } else { "it is needed again".to_owned() };
-            plan.steps.push(Step::Undrain { node: node.id.clone(), number, reason });
+            plan.steps.push(Step::Undrain { node: node.id.clone(), number, reason: asked.reason.clone() });
         }
     }
 

@@ -122,7 +122,7 @@ impl From<&CloudError> for Failure {
             CloudError::NoCapacity(_) => Self::Capacity,
             CloudError::Throttled(_) | CloudError::Unreachable(_) | CloudError::Unknown(_) => Self::Busy,
             CloudError::Refused(_) | CloudError::NotOurs(_) => Self::Refused,
-            CloudError::Taken(_) => Self::Taken,
+            CloudError::Taken(_) | CloudError::UsedUp(_) => Self::Taken,
         }
     }
 }

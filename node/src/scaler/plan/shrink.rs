@@ -9,10 +9,10 @@ use skein_proto::gossip::Phase;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What is wanted is remembered in pieces of this length,
+/// The load is remembered in pieces of this length,
 const PIECE: Duration = Duration::from_secs(60);
 /// so many of them.
-const PIECES: usize = 61;
+const PIECES: u32 = 61;
 /// By how much more a load may grow at once than it is now, without a node that was drained: from a fifth below a mean
 /// to a fifth above it is half as much again.
 const GROWTH: f64 = 0.5;
@@ -21,33 +21,47 @@ const MARGIN: f64 = 0.05;
 /// After those who are still on a draining node were told to dial another, they have so long to do it.
 const FAREWELL: Duration = Duration::from_secs(15);
 
-/// The most that was wanted within the last hour, used and free together.
+/// The most that there was of something, in reference streams.
+#[derive(Debug, Clone, Copy, Default)]
+struct Most {
+    /// What ran and what waited.
+    load: f64,
+    /// This, with what was to be free beside it.
+    wanted: f64,
+}
+
+impl Most {
+    fn max(self, other: Self) -> Self {
+        Self { load: self.load.max(other.load), wanted: self.wanted.max(other.wanted) }
+    }
+}
+
+/// The most that there was within the last hour.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Peaks {
-    pieces: VecDeque<(Instant, f64)>,
-    /// Since when nothing was left out.
+    pieces: VecDeque<(Instant, Most)>,
     since: Option<Instant>,
 }
 
 impl Peaks {
-    /// Takes in what is wanted now.
-    fn see(&mut self, now: Instant, wanted: f64) {
+    /// Takes in what there is now.
+    fn see(&mut self, now: Instant, load: Most) {
         self.since.get_or_insert(now);
         match self.pieces.back_mut() {
-            Some((begun, most)) if now.saturating_duration_since(*begun) < PIECE => *most = most.max(wanted),
-            _ => self.pieces.push_back((now, wanted)),
+            Some((begun, most)) if now.saturating_duration_since(*begun) < PIECE => *most = most.max(load),
+            _ => self.pieces.push_back((now, load)),
         }
-        let span = PIECE * u32::try_from(PIECES).unwrap_or(u32::MAX);
+        let span = PIECE * PIECES;
         while self.pieces.front().is_some_and(|(begun, _)| now.saturating_duration_since(*begun) > span) {
             self.pieces.pop_front();
         }
     }
 
     /// The most within the last hour; nothing before an hour has been seen.
-    fn most(&self, now: Instant) -> Option<f64> {
-        let span = PIECE * u32::try_from(PIECES - 1).unwrap_or(u32::MAX);
+    fn most(&self, now: Instant) -> Option<Most> {
+        let span = PIECE * (PIECES - 1);
         self.since.filter(|since| now.saturating_duration_since(*since) >= span)?;
-        self.pieces.iter().map(|(_, most)| *most).reduce(f64::max)
+        self.pieces.iter().map(|(_, most)| *most).reduce(Most::max)
     }
 }
 
@@ -56,7 +70,7 @@ impl Planner {
     pub(super) fn shrink(&mut self, sight: &Sight<'_>, missing: f64, plan: &mut Plan) {
         let used: f64 = sight.seen.nodes.iter().map(load).sum();
         let wanted = self.wanted(sight);
-        self.peaks.see(sight.now, used + wanted.all());
+        self.peaks.see(sight.now, Most { load: used + wanted.queued, wanted: used + wanted.all() });
         if sight.fresh {
             self.retire(sight, plan);
         } else if sight.listed {
@@ -78,10 +92,10 @@ impl Planner {
 
         let boot = self.longest_boot(sight).as_secs_f64();
         // Those who come at once also look, for a while, as if they went on coming.
-        let growth = used * GROWTH * (1.0 + boot / joins::OVER.as_secs_f64());
-        let now_wanted = used + wanted.all() + growth;
-        let hour = self.peaks.most(sight.now);
-        let needed = hour.map_or(now_wanted, |hour| hour.min(now_wanted));
+        let at_once = |load: f64| load + (load - used) * boot / joins::OVER.as_secs_f64() + wanted.all();
+        let grown = at_once(used * (1.0 + GROWTH));
+        let again = self.peaks.most(sight.now).map(|hour| at_once(hour.load.max(used)).max(hour.wanted));
+        let needed = again.map_or(grown, |again| grown.min(again));
         let capacity: f64 = self.taking(sight).map(|node| f64::from(node.total)).sum();
         let mut idle = Vec::new();
         for node in self.taking(sight) {
