@@ -3,10 +3,14 @@
 use anyhow::Context;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use skein_proto::capacity::REFERENCE;
 use skein_tests::simulate::compare::{self, Machines, Problem, Source};
 use skein_tests::simulate::demand::Demand;
-use skein_tests::simulate::engine::{Report, Setting};
+use skein_tests::simulate::engine::Setting;
+use skein_tests::simulate::machines::{
+    asked, demand as days, engine as machines, scaler, table as machines_table,
+};
 use skein_tests::simulate::plot::{self, grouped};
 use skein_tests::simulate::policies;
 use skein_tests::simulate::policy::MeshSpec;
@@ -26,6 +30,9 @@ const BAD_INPUT: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "simulate", bin_name = "cargo skein simulate", after_long_help = lists(), after_help = "--help lists workloads and policies.")]
 struct Arguments {
+    /// Have machines come and go: the policies are scalers, and the workloads days
+    #[arg(long, conflicts_with_all = ["csv", "rooms", "workers_per_node"])]
+    machines: bool,
     /// A workload, by its name
     #[arg(long, value_name = "NAME", required_unless_present = "csv", conflicts_with = "csv")]
     workload: Option<String>,
@@ -38,19 +45,28 @@ struct Arguments {
     /// What everything random is drawn from
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many nodes there are [default: the workload's]
+    /// How many nodes there are [default: the workload's]; with --machines how many at most [default: 100]
     #[arg(long, value_name = "N")]
     nodes: Option<u32>,
     /// How many workers a node has; two where that makes workers of a usual size, or else one
     #[arg(long, value_name = "W")]
     workers_per_node: Option<u16>,
     /// How many reference streams a worker carries [default: so many that the workload's peak is 1.2 × the mesh's
-    /// capacity, but at least 40]
+    /// capacity, but at least 40]; with --machines how many a machine carries [default: 500]
     #[arg(long, value_name = "S")]
     streams_per_worker: Option<u64>,
     /// How many rooms a named workload has [default: the workload's]
     #[arg(long, value_name = "N")]
     rooms: Option<u32>,
+    /// With --machines: how many seconds a machine takes to boot; half of them less, half more
+    #[arg(long, value_name = "S", default_value_t = 60.0, requires = "machines")]
+    boot_s: f64,
+    /// With --machines: the share of launches that never become a node
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, requires = "machines")]
+    launch_failures: f64,
+    /// With --machines: what a machine costs an hour
+    #[arg(long, value_name = "PRICE", default_value_t = 0.2, requires = "machines")]
+    price: f64,
     /// Print JSON instead of a table: an object for one policy, an array for several
     #[arg(long)]
     json: bool,
@@ -69,10 +85,19 @@ fn lists() -> String {
     for known in policies::ALL {
         text += &format!("  {:<16}{}\n", known.name, known.about);
     }
+    text += "\nWorkloads with --machines:\n";
+    for known in days::ALL {
+        text += &format!("  {:<16}{}\n", known.name, known.about);
+    }
+    text += "\nPolicies with --machines:\n";
+    for known in scaler::ALL {
+        text += &format!("  {:<16}{}\n", known.name, known.about);
+    }
     text + "\nExamples:
   cargo skein simulate --workload burst
   cargo skein simulate --workload mixed --policy fixed-room single-node --seed 7 --plots target/plots
-  cargo skein simulate --csv calls.csv --nodes 4 --streams-per-worker 300 --json"
+  cargo skein simulate --csv calls.csv --nodes 4 --streams-per-worker 300 --json
+  cargo skein simulate --machines --workload day --boot-s 120"
 }
 
 fn main() -> ExitCode {
@@ -91,6 +116,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.machines {
+        return run_machines(arguments);
+    }
     let chosen = compare::choose(&arguments.policy)?;
     let machines = Machines {
         nodes: arguments.nodes,
@@ -124,9 +152,45 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         compare::run(&source, &setting, &chosen, &done)
     });
     let reports: Vec<_> = runs.iter().map(|run| run.report.clone()).collect();
-    show(&reports, arguments.json)?;
+    show(&reports, arguments.json, |reports| table::of(reports).to_string())?;
     if let Some(folder) = &arguments.plots {
         for file in plot::write(&runs, folder)? {
+            eprintln!("{}", file.display());
+        }
+    }
+    Ok(())
+}
+
+/// Runs scalers over a day.
+fn run_machines(arguments: &Arguments) -> anyhow::Result<()> {
+    let chosen = asked::choose(&arguments.policy)?;
+    let asked = asked::Asked {
+        nodes: arguments.nodes,
+        streams: arguments.streams_per_worker,
+        boot_s: arguments.boot_s,
+        failures: arguments.launch_failures,
+        price: arguments.price,
+        seed: arguments.seed,
+    };
+    let setting = asked.setting(arguments.workload.as_deref().unwrap_or_default())?;
+    if let Some(folder) = &arguments.plots {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let runs: Vec<_> = chosen.iter().map(|known| machines::run(&setting, known)).collect();
+    let reports: Vec<_> = runs.iter().map(|run| run.report.clone()).collect();
+    if let Some(report) = reports.first() {
+        eprintln!(
+            "{}: {} joins within {} h; the fewest machines that carry it are there for {:.1} h together",
+            report.workload,
+            grouped(report.joins),
+            report.hours,
+            report.fewest_node_hours
+        );
+    }
+    show(&reports, arguments.json, |reports| machines_table::of(reports).to_string())?;
+    if let Some(folder) = &arguments.plots {
+        for file in plot::write_machines(&runs, folder)? {
             eprintln!("{}", file.display());
         }
     }
@@ -161,11 +225,11 @@ fn spoken(time: Duration) -> String {
     }
 }
 
-fn show(reports: &[Report], json: bool) -> anyhow::Result<()> {
+fn show<R: Serialize>(reports: &[R], json: bool, table: impl Fn(&[R]) -> String) -> anyhow::Result<()> {
     let text = match reports {
         [one] if json => serde_json::to_string_pretty(one)?,
         several if json => serde_json::to_string_pretty(several)?,
-        several => table::of(several).to_string(),
+        several => table(several),
     };
     // A reader who has seen enough is no failure.
     match writeln!(stdout(), "{text}") {

@@ -2,6 +2,7 @@
 
 use super::demand::Demand;
 use super::engine::{self, Run, Setting};
+use super::machines::{demand, scaler};
 use super::policies;
 use super::policy::MeshSpec;
 use super::workload::csv::{self, CsvError};
@@ -43,6 +44,22 @@ pub enum Problem {
         least: u64,
         /// The largest.
         most: u64,
+    },
+    /// There is no such workload for machines that come and go.
+    #[error("unknown workload `{0}` for --machines; known are {known}", known = names(demand::ALL.iter().map(|known| known.name)))]
+    UnknownDay(String),
+    /// There is no such scaler.
+    #[error("unknown policy `{0}` for --machines; known are {known}, and `all`", known = names(scaler::ALL.iter().map(|known| known.name)))]
+    UnknownScaler(String),
+    /// A number is too small or too large.
+    #[error("{option} is {given}, but has to be within 0 and {most}")]
+    NotBetween {
+        /// What it was given as.
+        option: &'static str,
+        /// The number.
+        given: f64,
+        /// The largest.
+        most: f64,
     },
     /// The file has as many rooms as it has.
     #[error("--rooms is for named workloads; a file has the rooms that are in it")]
@@ -158,7 +175,8 @@ impl Machines {
     }
 }
 
-fn within(option: &'static str, given: u64, most: u64) -> Result<(), Problem> {
+/// Checks a number.
+pub(super) fn within(option: &'static str, given: u64, most: u64) -> Result<(), Problem> {
     if (1..=most).contains(&given) {
         return Ok(());
     }

@@ -12,6 +12,7 @@
 //! | [`workload`] | what happens: joins, leaves and changes, one after the other |
 //! | [`demand`] | what a workload asks for at its peak, and how large workers are made for it |
 //! | [`engine`] | runs a policy over a workload |
+//! | [`machines`] | machines that are launched and retired, under several scalers |
 //! | [`compare`] | checks what is asked for, and runs several policies over the same workload |
 //! | [`table`], [`plot`] | results for people |
 //!
@@ -25,6 +26,7 @@ pub mod engine;
 pub mod fixed_room;
 pub mod least_stress;
 pub mod ledger;
+pub mod machines;
 pub mod plot;
 pub mod policies;
 pub mod policy;

@@ -1,6 +1,7 @@
 //! Results as pictures: SVG files, one line for each policy.
 
 use super::engine::{Point, Run};
+use super::machines::engine as machines;
 use plotters::prelude::*;
 use std::error::Error;
 use std::fs;
@@ -91,16 +92,18 @@ fn scale(end: f64) -> (f64, &'static str) {
     }
 }
 
+/// What a picture consists of.
+struct Picture<'a> {
+    title: &'a str,
+    detail: String,
+    unit: &'a str,
+    across: Option<(f64, &'static str)>,
+    /// What each line is, and its points: seconds and values.
+    lines: Vec<(String, Vec<(f64, f64)>)>,
+}
+
 fn draw(plot: &Plot, runs: &[Run], text: &mut String) -> Result<(), Box<dyn Error>> {
     let report = &runs[0].report;
-    let ends = runs.iter().filter_map(|run| run.course.last()).map(|point| point.at_s);
-    let (unit, time) = scale(ends.clone().fold(0.0, f64::max));
-    let end = (ends.fold(0.0, f64::max) / unit).max(f64::MIN_POSITIVE);
-    let values = runs.iter().flat_map(|run| &run.course).map(plot.value);
-    let highest = values.fold(plot.across.map_or(0.0, |(at, _)| at), f64::max).max(1.0) * 1.08;
-
-    let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
     let detail = format!(
         "{} · {} nodes carry {} reference streams · seed {}",
         report.workload,
@@ -108,53 +111,100 @@ fn draw(plot: &Plot, runs: &[Run], text: &mut String) -> Result<(), Box<dyn Erro
         grouped(report.capacity),
         report.seed
     );
-    root.draw(&Text::new(plot.title, (24, 18), (FONT, 24).into_font().style(FontStyle::Bold).color(&TEXT)))?;
-    root.draw(&Text::new(detail, (24, 50), (FONT, 14).into_font().color(&TEXT.mix(0.75))))?;
+    let points = |run: &Run| run.course.iter().map(|point| (point.at_s, (plot.value)(point))).collect();
+    let lines = runs.iter().map(|run| (run.report.policy.clone(), points(run))).collect();
+    let picture = Picture { title: plot.title, detail, unit: plot.unit, across: plot.across, lines };
+    picture.draw(text)
+}
 
-    let area = root.margin(78, 16, 16, 150);
-    let mut chart = ChartBuilder::on(&area)
-        .x_label_area_size(48)
-        .y_label_area_size(78)
-        .build_cartesian_2d(0.0..end, 0.0..highest)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(FAINT)
-        .axis_style(TEXT.mix(0.5))
-        .x_labels(10)
-        .y_labels(8)
-        .x_label_formatter(&|value| trimmed(*value))
-        .y_label_formatter(&|value| trimmed(*value))
-        .x_desc(time)
-        .y_desc(plot.unit)
-        .label_style((FONT, 13).into_font().color(&TEXT))
-        .axis_desc_style((FONT, 14).into_font().color(&TEXT))
-        .draw()?;
-    if let Some((at, what)) = plot.across {
-        let grey = TEXT.mix(0.6);
-        chart.draw_series(DashedLineSeries::new([(0.0, at), (end, at)], 5, 4, grey.stroke_width(1)))?;
-        chart.draw_series([Text::new(
-            what,
-            (0.005 * end, at * 1.045),
-            (FONT, 12).into_font().color(&grey),
-        )])?;
+/// Writes a picture of how many machines there were under each scaler, all over the same day. Answers with where it is.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_machines(runs: &[machines::Run], folder: &Path) -> Result<Vec<PathBuf>, PlotError> {
+    let Some(first) = runs.first() else { return Ok(Vec::new()) };
+    let report = &first.report;
+    let detail = format!(
+        "{} · machines of {} reference streams · seed {}",
+        report.workload,
+        grouped(report.streams.into()),
+        report.seed
+    );
+    let points = |run: &machines::Run| run.course.iter().map(|point| (point.at_s, point.nodes)).collect();
+    let mut lines: Vec<_> = runs.iter().map(|run| (run.report.scaler.clone(), points(run))).collect();
+    let fewest = first.course.iter().map(|point| (point.at_s, point.fewest)).collect();
+    lines.push(("fewest possible".to_owned(), fewest));
+    let picture = Picture { title: "Machines", detail, unit: "machines", across: None, lines };
+    let file = folder.join(format!("machines-{}.svg", report.workload));
+    let failed = |problem: String| PlotError { file: file.display().to_string(), problem };
+    let mut text = String::new();
+    picture.draw(&mut text).map_err(|error| failed(error.to_string()))?;
+    fs::write(&file, text).map_err(|error| failed(error.to_string()))?;
+    Ok(vec![file])
+}
+
+impl Picture<'_> {
+    fn draw(&self, text: &mut String) -> Result<(), Box<dyn Error>> {
+        let all = || self.lines.iter().flat_map(|(_, points)| points);
+        let last = all().map(|(at, _)| *at).fold(0.0, f64::max);
+        let (unit, time) = scale(last);
+        let end = (last / unit).max(f64::MIN_POSITIVE);
+        let lowest = self.across.map_or(0.0, |(at, _)| at);
+        let highest = all().map(|(_, value)| *value).fold(lowest, f64::max).max(1.0) * 1.08;
+        let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        root.draw(&Text::new(
+            self.title,
+            (24, 18),
+            (FONT, 24).into_font().style(FontStyle::Bold).color(&TEXT),
+        ))?;
+        root.draw(&Text::new(self.detail.clone(), (24, 50), (FONT, 14).into_font().color(&TEXT.mix(0.75))))?;
+
+        let area = root.margin(78, 16, 16, 150);
+        let mut chart = ChartBuilder::on(&area)
+            .x_label_area_size(48)
+            .y_label_area_size(78)
+            .build_cartesian_2d(0.0..end, 0.0..highest)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(FAINT)
+            .axis_style(TEXT.mix(0.5))
+            .x_labels(10)
+            .y_labels(8)
+            .x_label_formatter(&|value| trimmed(*value))
+            .y_label_formatter(&|value| trimmed(*value))
+            .x_desc(time)
+            .y_desc(self.unit)
+            .label_style((FONT, 13).into_font().color(&TEXT))
+            .axis_desc_style((FONT, 14).into_font().color(&TEXT))
+            .draw()?;
+        if let Some((at, what)) = self.across {
+            let grey = TEXT.mix(0.6);
+            chart.draw_series(DashedLineSeries::new([(0.0, at), (end, at)], 5, 4, grey.stroke_width(1)))?;
+            chart.draw_series([Text::new(
+                what,
+                (0.005 * end, at * 1.045),
+                (FONT, 12).into_font().color(&grey),
+            )])?;
+        }
+        for (index, (_, points)) in self.lines.iter().enumerate() {
+            let colour = COLOURS[index % COLOURS.len()];
+            let line = points.iter().map(|(at, value)| (at / unit, *value));
+            chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
+        }
+        // Beside the chart, so that it never hides a line.
+        for (index, (name, _)) in self.lines.iter().enumerate() {
+            let colour = COLOURS[index % COLOURS.len()];
+            let (x, y) = (SIZE.0 as i32 - 142, 92 + 24 * index as i32);
+            root.draw(&PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(3)))?;
+            let style = (FONT, 14).into_font().color(&TEXT);
+            root.draw(&Text::new(name.clone(), (x + 30, y - 8), style))?;
+        }
+        root.present()?;
+        Ok(())
     }
-    for (index, run) in runs.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
-        let line = run.course.iter().map(|point| (point.at_s / unit, (plot.value)(point)));
-        chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
-    }
-    // Beside the chart, so that it never hides a line.
-    for (index, run) in runs.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
-        let (x, y) = (SIZE.0 as i32 - 142, 92 + 24 * index as i32);
-        root.draw(&PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(3)))?;
-        let style = (FONT, 14).into_font().color(&TEXT);
-        root.draw(&Text::new(run.report.policy.clone(), (x + 30, y - 8), style))?;
-    }
-    root.present()?;
-    Ok(())
 }
 
 /// A number without digits that say nothing, and with its thousands apart.
@@ -207,5 +257,20 @@ mod tests {
             assert!(text.contains("</svg>") && text.contains("fixed-room"), "{}", file.display());
         }
         assert!(write(&runs, &folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn machines_are_drawn_beside_the_fewest_possible() {
+        use crate::simulate::machines::{asked, scaler};
+        let asked =
+            asked::Asked { nodes: None, streams: None, boot_s: 60.0, failures: 0.0, price: 0.2, seed: 1 };
+        let setting = asked.setting("night").expect("known");
+        let runs: Vec<_> = scaler::ALL.iter().map(|known| machines::run(&setting, known)).collect();
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = write_machines(&runs, folder.path()).expect("writes");
+        assert_eq!(files, [folder.path().join("machines-night.svg")]);
+        let text = fs::read_to_string(&files[0]).expect("is there");
+        assert!(text.contains("jitsi") && text.contains("fewest possible"));
+        assert!(write_machines(&runs, &folder.path().join("none")).is_err());
     }
 }
