@@ -64,7 +64,8 @@ impl Planner {
             if self.watch.overdue(number) {
                 self.breaker.failed(sight.now);
             }
-            if sight.fresh {
+            // One that no list shows cannot be ended, only given up.
+            if sight.fresh && sight.running.contains(&number) {
                 let deadline = sight.limits.join_deadline.as_secs();
                 let reason = format!("it did not join the mesh within {deadline} s");
                 plan.steps.push(Step::Terminate { number, reason });

@@ -33,7 +33,7 @@ pub(super) struct Sight<'a> {
     /// Machines that run or are about to.
     pub running: BTreeSet<u64>,
     pub booting: Vec<Booting>,
-    /// Machines that did not join within the deadline.
+    /// Machines that did not join within the deadline, and calls that no list has shown within it.
     pub overdue: Vec<u64>,
     /// Machines that gossip has not heard of for too long: their types, and for how long.
     pub lost: BTreeMap<u64, (String, Duration)>,
@@ -113,14 +113,17 @@ impl<'a> Sight<'a> {
                 continue;
             }
             counted.insert(flight.number, &flight.kind);
-            if sight.nodes.get(&flight.number).is_none_or(|node| node.phase == Phase::Starting) {
-                sight.booting.push(Booting {
-                    number: flight.number,
-                    kind: flight.kind.clone(),
-                    age: watch.age(flight.number, now).unwrap_or(flight.age),
-                    started: watch.started(flight.number),
-                });
+            if sight.nodes.get(&flight.number).is_some_and(|node| node.phase != Phase::Starting) {
+                continue;
             }
+            let (number, age) = (flight.number, watch.age(flight.number, now).unwrap_or(flight.age));
+            if age >= limits.join_deadline {
+                // It may be there or not; nobody should wait for it any longer.
+                sight.overdue.push(number);
+                continue;
+            }
+            let started = watch.started(number);
+            sight.booting.push(Booting { number, kind: flight.kind.clone(), age, started });
         }
         for (number, node) in &sight.nodes {
             // A list may be behind what gossip knows, but not behind what it says itself is gone.

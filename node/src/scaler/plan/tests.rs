@@ -352,6 +352,21 @@ fn a_machine_that_never_joins_is_ended_and_three_in_a_row_stop_launches() {
 }
 
 #[test]
+fn a_launch_that_no_list_ever_shows_is_given_up() {
+    let (mut planner, now) = (Planner::new(1), Instant::now());
+    let mut seen = Seen { queue: waiting(10, 40), ..seen(&[(0, 190)]) };
+    let flight = |age| vec![Flight { number: 1, kind: "c".to_owned(), age }];
+    seen.flights = flight(Duration::ZERO);
+    assert_eq!(done(&planner.plan(now, &seen, &limits())), Vec::<String>::new());
+    seen.flights = flight(MINUTE * 5);
+    let plan = planner.plan(now + MINUTE * 5, &seen, &limits());
+    assert_eq!((done(&plan), plan.booting), (vec!["launch 2 (c)".to_owned()], 0));
+    // It may be there all the same.
+    let full = Limits { max_nodes: 2, ..limits() };
+    assert_eq!(done(&planner.plan(now + MINUTE * 5, &seen, &full)), Vec::<String>::new());
+}
+
+#[test]
 fn while_launches_are_stopped_nobody_is_told_to_wait() {
     let (mut planner, now) = (Planner::new(1), Instant::now());
     for _ in 0..3 {
