@@ -160,6 +160,9 @@ impl Reconciler {
             if self.take(step, &ids, now).await {
                 tracing::info!(step = %step, "scaling");
                 done.push(step.clone());
+            } else if matches!(step, Step::Launch { .. }) {
+                // A number that was not used is the next one again: a gap could be filled by another leader.
+                break;
             }
         }
         Outcome { plan, done }

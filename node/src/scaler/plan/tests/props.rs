@@ -34,7 +34,7 @@ fn weather() -> impl Strategy<Value = Vec<(f64, u8)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn ceilings_and_floor_hold_and_old_figures_shrink_nothing(
