@@ -1,6 +1,9 @@
 //! The one place that joins the parts.
 
+mod drain;
 mod load;
+
+pub use drain::{DrainError, Drainer};
 
 use crate::media::{MediaError, Workers, health};
 use crate::mesh::{Incoming, Mesh, MeshError, MeshSettings, MeshStream};
@@ -9,14 +12,14 @@ use crate::room::homes::HomeSettings;
 use crate::room::host::Context;
 use crate::room::{Homes, Rooms, data, source};
 use crate::session;
-use crate::signaling::{Signaling, SignalingCounters};
+use crate::signaling::{Signaling, SignalingCounters, Sockets};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use skein_bootstrap::config::Config;
 use skein_bootstrap::token::{TokenError, Verifier};
 use skein_proto::gossip::{Facts, Phase};
 use skein_proto::ids::NodeId;
-use skein_proto::rpc::{Call, Json, Open, Reply};
+use skein_proto::rpc::{Call, Guarantee, Json, Open, Refusal, Reply, Reserve};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -71,6 +74,7 @@ pub enum NodeError {
 /// A running node.
 pub struct Node {
     mesh: Mesh,
+    drainer: Arc<Drainer>,
     addr: SocketAddr,
     tasks: TaskTracker,
     cancel: CancellationToken,
@@ -132,11 +136,14 @@ impl Node {
             limits: config.signaling.clone(),
             rooms: config.room.clone(),
             verifier,
+            sockets: Arc::new(Sockets::default()),
             counts,
             counters: SignalingCounters::default(),
             tasks: tasks.clone(),
             cancel: cancel.clone(),
         });
+        let patience = Duration::from_secs_f64(config.scaling.drain_minutes * 60.0);
+        let drainer = Drainer::new(mesh.clone(), Arc::clone(&rooms), Arc::clone(&signaling), patience);
         let operator = Arc::new(Operator {
             mesh: mesh.clone(),
             homes: Arc::clone(&homes),
@@ -152,17 +159,23 @@ impl Node {
         tasks.spawn(operator::run_watch(Arc::clone(&operator), cancel.clone()));
         let gossiper = load::Gossiper::new(mesh.clone(), Arc::clone(&rooms), Arc::clone(&homes));
         tasks.spawn(gossiper.run(cancel.clone()));
-        tasks.spawn(dispatch(incoming, Arc::clone(&rooms), homes, tasks.clone()));
+        let parts = Parts { rooms: Arc::clone(&rooms), homes, drainer: Arc::clone(&drainer) };
+        tasks.spawn(dispatch(incoming, parts, tasks.clone()));
         let handle = Handle::new();
         let server = serve(listener, tls, operator, handle.clone())?;
         mesh.set_phase(Phase::Ready);
         tracing::info!(node = %config.node.id, %addr, url = config.public_url(), "node started");
-        Ok(Self { mesh, addr, tasks, cancel, handle, server, deaths })
+        Ok(Self { mesh, drainer, addr, tasks, cancel, handle, server, deaths })
     }
 
     /// Where it serves HTTP and WebSocket.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What drains it.
+    pub fn drainer(&self) -> &Arc<Drainer> {
+        &self.drainer
     }
 
     /// Waits until a part fails that the node cannot do without.
@@ -219,19 +232,27 @@ fn serve(
     })
 }
 
+/// What other nodes' streams are for.
+#[derive(Clone)]
+struct Parts {
+    rooms: Arc<Rooms>,
+    homes: Arc<Homes>,
+    drainer: Arc<Drainer>,
+}
+
 /// Gives each stream that a node opened to the part that it is for. Ends with the mesh.
-async fn dispatch(mut incoming: Incoming, rooms: Arc<Rooms>, homes: Arc<Homes>, tasks: TaskTracker) {
-    let cancel = rooms.context().cancel.clone();
+async fn dispatch(mut incoming: Incoming, parts: Parts, tasks: TaskTracker) {
+    let cancel = parts.rooms.context().cancel.clone();
     loop {
         let next = tokio::select! {
             () = cancel.cancelled() => return,
             next = incoming.accept() => next,
         };
         let Some((node, open, stream)) = next else { return };
-        let (rooms, homes) = (Arc::clone(&rooms), Arc::clone(&homes));
+        let Parts { rooms, homes, drainer } = parts.clone();
         match open {
             Open::Call(call) => {
-                tasks.spawn(async move { answer(&rooms, &homes, call, stream).await });
+                tasks.spawn(async move { answer(&rooms, &homes, &drainer, call, stream).await });
             }
             Open::Session(open) => {
                 tasks.spawn(session::run(rooms, node, open, stream));
@@ -261,7 +282,7 @@ fn log_stray_hello(node: &NodeId) {
     tracing::debug!(%node, "a second hello");
 }
 
-async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream) {
+async fn answer(rooms: &Rooms, homes: &Homes, drainer: &Arc<Drainer>, call: Call, mut stream: MeshStream) {
     let json = |value: Result<Json, serde_json::Error>| match value {
         Ok(json) => Reply::Json(json),
         Err(error) => Reply::Failed(error.to_string()),
@@ -269,6 +290,14 @@ async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream
     let accounts = rooms.context().workers.accounts();
     let reply = match call {
         Call::Admit(admit) => homes.admit(admit).await,
+        // Who asks may not have heard yet that the node drains. What its peers need to leave it is another matter.
+        Call::Reserve(Reserve { at: Some((worker, _)), .. }) if drainer.is_draining() => {
+            Reply::Full { worker, left: accounts.figures(worker, Instant::now()).free }
+        }
+        Call::Guarantee(Guarantee { demands, .. }) if drainer.is_draining() => {
+            let worker = demands.first().map_or(0, |(worker, _)| *worker);
+            Reply::Full { worker, left: accounts.figures(worker, Instant::now()).free }
+        }
         Call::Reserve(reserve) => match accounts.reserve(&reserve, Instant::now()) {
             Ok(left) => Reply::Reserved { left },
             Err(full) => Reply::Full { worker: full.worker, left: full.left.packets },
@@ -287,6 +316,10 @@ async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream
         }
         Call::Publish(publish) => homes.publish(publish).await,
         Call::MovePeer(wish) => homes.move_peer(wish).await,
+        Call::Drain { on, deadline_s, force } => match drainer.answer(on, deadline_s, force) {
+            Ok(()) => Reply::Done,
+            Err(error) => Reply::Refused(Refusal::NotAllowed(error.to_string())),
+        },
         Call::Rooms => json(Json::new(&homes.summaries())),
         Call::Room(room) => json(Json::new(&homes.detail(&room))),
     };

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Raised when a frame changes its meaning; nodes of different versions refuse each other.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// A JSON document inside a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,8 +120,19 @@ pub enum Call {
     Unguarantee(RoomId),
     /// Host to home: a peer wants to send something that nothing was kept for when it came.
     Publish(Publish),
-    /// An operator moves a peer; said to the room's home.
+    /// An operator moves a peer, or its entry wants to be rid of it; said to the room's home.
     MovePeer(MovePeer),
+    /// Take no more peers and send away those who are there, or take peers again. Answered with `Done`, or `Refused`
+    /// with the reason.
+    Drain {
+        /// Which of the two.
+        on: bool,
+        /// Seconds after which those who are still there are told to dial another node; `scaling.drain_minutes` where
+        /// it is not said.
+        deadline_s: Option<u32>,
+        /// Also when no other node takes peers.
+        force: bool,
+    },
     /// Which rooms are you home of? Answered with JSON: a list of [`crate::operator::RoomSummary`].
     Rooms,
     /// What do you know of this room, as its home? Answered with JSON: a [`crate::operator::RoomDetail`] or null.
@@ -340,6 +351,8 @@ pub enum HostMessage {
     SetRole(PeerId, Role),
     /// A client does not want to move.
     MoveRefused(SessionId),
+    /// The host sees another node as the room's home and goes there; the last on the stream. Nothing of it is gone.
+    Elsewhere,
 }
 
 /// Who speaks and how loud.

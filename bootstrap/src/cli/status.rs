@@ -192,6 +192,7 @@ mod tests {
             total_streams: 1000,
             workers: vec![free],
             peers: 3,
+            sockets: 3,
             rooms: 1,
             url: "http://127.0.0.1:4440".to_owned(),
             version: "0.1.0".to_owned(),

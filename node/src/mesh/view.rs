@@ -45,11 +45,21 @@ pub struct Member {
 impl View {
     /// The node that keeps a room's roster: by rendezvous hashing over all live nodes that are [`Phase::Ready`], so
     /// neither starting nor draining ones. A suspect node stays home until it is dead: suspicion passes, and rooms
-    /// that move with every lost heartbeat would pay for it. The own node where there is none. Nodes with the same
-    /// view agree.
+    /// that move with every lost heartbeat would pay for it. Where all drain, over these: what is left of a room stays
+    /// one room. The own node where there is none. Nodes with the same view agree.
     pub fn home(&self, room: &RoomId) -> &NodeId {
-        let ready = self.nodes.values().filter(|node| node.phase == Phase::Ready);
-        home(room, ready.map(|node| &node.id)).unwrap_or(&self.own)
+        let of = |phase| home(room, self.in_phase(phase));
+        of(Phase::Ready).or_else(|| of(Phase::Draining)).unwrap_or(&self.own)
+    }
+
+    /// The nodes that say of themselves that they are in a phase.
+    pub fn in_phase(&self, phase: Phase) -> impl Iterator<Item = &NodeId> {
+        self.nodes.values().filter(move |node| node.phase == phase).map(|node| &node.id)
+    }
+
+    /// Whether a node other than the own one takes peers.
+    pub fn others_take(&self) -> bool {
+        self.nodes.values().any(|node| node.id != self.own && node.state == NodeState::Alive)
     }
 
     /// The node that leads, as far as gossip can say: the one that says so for the highest term.
