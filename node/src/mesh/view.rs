@@ -81,3 +81,49 @@ pub(super) fn state(phase: Phase) -> NodeState {
         Phase::Draining | Phase::Leaving => NodeState::Draining,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(phases: &[(&str, Phase)]) -> View {
+        let member = |(id, phase): &(&str, Phase)| {
+            let id: NodeId = id.parse().expect("a name");
+            let facts = Facts {
+                role: "node".to_owned(),
+                region: "r".to_owned(),
+                zone: String::new(),
+                url: "http://x".to_owned(),
+                version: "1".to_owned(),
+            };
+            let member = Member {
+                id: id.clone(),
+                state: state(*phase),
+                addr: ([127, 0, 0, 1], 1).into(),
+                generation: 1,
+                facts,
+                load: Load::default(),
+                phase: *phase,
+                lead: Lead::default(),
+                queue: Queue::default(),
+            };
+            (id, member)
+        };
+        let own = "a".parse().expect("a name");
+        View { mesh: "m".to_owned(), own, nodes: phases.iter().map(member).collect() }
+    }
+
+    #[test]
+    fn a_node_that_drains_is_home_of_nothing_while_another_is_ready() {
+        let rooms: Vec<RoomId> = (0..20).map(|n| format!("r{n}").parse().expect("a name")).collect();
+        let homes = |view: &View| rooms.iter().map(|room| view.home(room).to_string()).collect::<Vec<_>>();
+        let some = view(&[("a", Phase::Draining), ("b", Phase::Ready), ("c", Phase::Starting)]);
+        assert!(homes(&some).iter().all(|home| home == "b") && some.others_take());
+        // Where all drain, all still agree.
+        let all = [("a", Phase::Draining), ("b", Phase::Draining)];
+        let (mut here, there) = (view(&all), view(&all));
+        here.own = "b".parse().expect("a name");
+        assert_eq!(homes(&here), homes(&there));
+        assert!(!here.others_take());
+    }
+}

@@ -163,9 +163,14 @@ impl HomeRoom {
         self.seats.tick(now);
         self.tick_moves(now);
         let mut told = Vec::new();
+        let settled = self.settling_until.is_some_and(|until| until <= now);
+        if settled {
+            // What has not been announced by now is not there.
+            self.orphans_until = self.orphans_until.map(|_| now);
+        }
         self.adopt(now, &mut told);
         told.extend(self.relay_changes());
-        if self.settling_until.is_some_and(|until| until <= now) {
+        if settled {
             self.settling_until = None;
             self.orphans_until = None;
             told.extend(self.hosts.keys().map(|host| (host.clone(), self.roster_for(host))));
