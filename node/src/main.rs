@@ -6,6 +6,8 @@ use skein_bootstrap::config::Config;
 use skein_node::node::Node;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -62,11 +64,24 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut node = Node::start(config).await?;
-    let outcome = tokio::select! {
-        error = node.failed() => Err(error.into()),
-        _ = terminate.recv() => Ok(()),
-        _ = tokio::signal::ctrl_c() => Ok(()),
+    let drainer = Arc::clone(node.drainer());
+    let deadline = Duration::from_secs(config.node.drain_on_term_s.into());
+    let mut drains = false;
+    let outcome = loop {
+        tokio::select! {
+            error = node.failed() => break Err(error.into()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = terminate.recv() => {
+                // Told so a second time it stops at once.
+                if drains || !drainer.drain_to_stop(deadline) {
+                    break Ok(());
+                }
+                drains = true;
+            }
+            () = drainer.can_stop(), if drains => break Ok(()),
+        }
     };
     node.stop().await;
     outcome

@@ -1,6 +1,9 @@
 //! The one place that joins the parts.
 
+mod drain;
 mod load;
+
+pub use drain::{DrainError, Drainer};
 
 use crate::media::{MediaError, Workers, health};
 use crate::mesh::{Incoming, Mesh, MeshError, MeshSettings, MeshStream};
@@ -10,14 +13,14 @@ use crate::room::host::Context;
 use crate::room::{Homes, Rooms, data, source};
 use crate::scaler::leader::{self, Leader, LeaderError};
 use crate::session;
-use crate::signaling::{Signaling, SignalingCounters};
+use crate::signaling::{Signaling, SignalingCounters, Sockets};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use skein_bootstrap::config::Config;
 use skein_bootstrap::token::{TokenError, Verifier};
 use skein_proto::gossip::{Facts, Phase};
 use skein_proto::ids::NodeId;
-use skein_proto::rpc::{Call, Json, Open, Reply};
+use skein_proto::rpc::{Call, Guarantee, Json, Open, Refusal, Reply, Reserve};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -75,6 +78,7 @@ pub enum NodeError {
 /// A running node.
 pub struct Node {
     mesh: Mesh,
+    drainer: Arc<Drainer>,
     addr: SocketAddr,
     tasks: TaskTracker,
     cancel: CancellationToken,
@@ -138,11 +142,14 @@ impl Node {
             limits: config.signaling.clone(),
             rooms: config.room.clone(),
             verifier,
+            sockets: Arc::new(Sockets::default()),
             counts,
             counters: SignalingCounters::default(),
             tasks: tasks.clone(),
             cancel: cancel.clone(),
         });
+        let patience = Duration::from_secs_f64(config.scaling.drain_minutes * 60.0);
+        let drainer = Drainer::new(mesh.clone(), Arc::clone(&rooms), Arc::clone(&signaling), patience);
         let operator = Arc::new(Operator {
             mesh: mesh.clone(),
             homes: Arc::clone(&homes),
@@ -158,18 +165,23 @@ impl Node {
         tasks.spawn(operator::run_watch(Arc::clone(&operator), cancel.clone()));
         let gossiper = load::Gossiper::new(mesh.clone(), Arc::clone(&rooms), Arc::clone(&homes));
         tasks.spawn(gossiper.run(cancel.clone()));
-        let parts = Parts { rooms: Arc::clone(&rooms), homes, leader };
+        let parts = Parts { rooms: Arc::clone(&rooms), homes, drainer: Arc::clone(&drainer), leader };
         tasks.spawn(dispatch(incoming, parts, tasks.clone()));
         let handle = Handle::new();
         let server = serve(listener, tls, operator, handle.clone())?;
         mesh.set_phase(Phase::Ready);
         tracing::info!(node = %config.node.id, %addr, url = config.public_url(), "node started");
-        Ok(Self { mesh, addr, tasks, cancel, handle, server, deaths })
+        Ok(Self { mesh, drainer, addr, tasks, cancel, handle, server, deaths })
     }
 
     /// Where it serves HTTP and WebSocket.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What drains it.
+    pub fn drainer(&self) -> &Arc<Drainer> {
+        &self.drainer
     }
 
     /// Waits until a part fails that the node cannot do without.
@@ -226,11 +238,12 @@ fn serve(
     })
 }
 
-/// The parts that other nodes speak to.
+/// What other nodes' streams are for.
 #[derive(Clone)]
 struct Parts {
     rooms: Arc<Rooms>,
     homes: Arc<Homes>,
+    drainer: Arc<Drainer>,
     leader: Arc<Leader>,
 }
 
@@ -278,7 +291,7 @@ fn log_stray_hello(node: &NodeId) {
 }
 
 async fn answer(parts: &Parts, from: NodeId, call: Call, mut stream: MeshStream) {
-    let Parts { rooms, homes, leader } = parts;
+    let Parts { rooms, homes, drainer, leader } = parts;
     let json = |value: Result<Json, serde_json::Error>| match value {
         Ok(json) => Reply::Json(json),
         Err(error) => Reply::Failed(error.to_string()),
@@ -286,6 +299,14 @@ async fn answer(parts: &Parts, from: NodeId, call: Call, mut stream: MeshStream)
     let accounts = rooms.context().workers.accounts();
     let reply = match call {
         Call::Admit(admit) => homes.admit(admit).await,
+        // Who asks may not have heard yet that the node drains. What its peers need to leave it is another matter.
+        Call::Reserve(Reserve { at: Some((worker, _)), .. }) if drainer.is_draining() => {
+            Reply::Full { worker, left: accounts.figures(worker, Instant::now()).free }
+        }
+        Call::Guarantee(Guarantee { demands, .. }) if drainer.is_draining() => {
+            let worker = demands.first().map_or(0, |(worker, _)| *worker);
+            Reply::Full { worker, left: accounts.figures(worker, Instant::now()).free }
+        }
         Call::Reserve(reserve) => match accounts.reserve(&reserve, Instant::now()) {
             Ok(left) => Reply::Reserved { left },
             Err(full) => Reply::Full { worker: full.worker, left: full.left.packets },
@@ -304,10 +325,10 @@ async fn answer(parts: &Parts, from: NodeId, call: Call, mut stream: MeshStream)
         }
         Call::Publish(publish) => homes.publish(publish).await,
         Call::MovePeer(wish) => homes.move_peer(wish).await,
-        Call::Drain { on, .. } => {
-            rooms.context().mesh.set_phase(if on { Phase::Draining } else { Phase::Ready });
-            Reply::Done
-        }
+        Call::Drain { on, deadline_s, force } => match drainer.answer(on, deadline_s, force) {
+            Ok(()) => Reply::Done,
+            Err(error) => Reply::Refused(Refusal::NotAllowed(error.to_string())),
+        },
         Call::Lease(request) => leader.asked(from, request).await,
         Call::Scaling => json(Json::new(&leader.scaling())),
         Call::Rooms => json(Json::new(&homes.summaries())),

@@ -9,7 +9,7 @@ mod request;
 mod stage;
 
 use crate::media::{Consumer, Counted, DataConsumer, DataProducer, MediaEvent, Producer, WebRtcTransport};
-use crate::mesh::{MeshError, MeshReceiver, MeshSender, MeshStream};
+use crate::mesh::{MeshError, MeshReceiver, MeshSender, MeshStream, View};
 use crate::room::data::DataLease;
 use crate::room::host::RoomEvent;
 use crate::room::pipes::Lease;
@@ -21,6 +21,7 @@ use skein_proto::ids::{
     ConsumerId, DataConsumerId, DataProducerId, NodeId, PeerId, ProducerId, SessionId, TransportId,
     WorkerAddress,
 };
+use skein_proto::operator::NodeState;
 use skein_proto::rpc::{DataProducerEntry, ProducerEntry, SessionFrame, SessionOpen};
 use skein_proto::signaling::{
     self, ClientFrame, ClientRequest, MediaKind, Notification, RtpCapabilities, Score, ServerRequest,
@@ -98,6 +99,7 @@ struct Joined {
 /// One peer on its host.
 pub struct Session {
     open: SessionOpen,
+    entry: NodeId,
     own: WorkerAddress,
     room: Arc<HostRoom>,
     sender: MeshSender,
@@ -174,16 +176,17 @@ pub async fn run(rooms: Arc<Rooms>, entry: NodeId, open: SessionOpen, stream: Me
         last_request: 0,
         rate: RateLimiter::direct(Quota::per_second(context.requests_per_second).allow_burst(burst)),
         _counted: context.workers.counts().hold(|counts| &counts.sessions),
+        entry,
         open,
     };
     if session.open.from.is_none() {
         // Who moves is not one more.
         context.workers.counts().joined.fetch_add(1, Ordering::Relaxed);
     }
-    tracing::debug!(session = %id, room = %room.id, peer = %session.open.peer, %entry, "session begins");
+    tracing::debug!(session = %id, room = %room.id, peer = %session.open.peer, entry = %session.entry, "session begins");
     let end = tokio::select! {
         () = context.cancel.cancelled() => End::Close { code: CLOSE_TRY_AGAIN, reason: "the node stops".to_owned() },
-        end = session.work(&entry, &mut receiver, &mut events, &mut reports) => end,
+        end = session.work(&mut receiver, &mut events, &mut reports) => end,
     };
     if let End::Close { code, reason } = &end {
         let close = SessionFrame::Close { code: *code, reason: reason.clone() };
@@ -198,13 +201,12 @@ pub async fn run(rooms: Arc<Rooms>, entry: NodeId, open: SessionOpen, stream: Me
 impl Session {
     async fn work(
         &mut self,
-        entry: &NodeId,
         receiver: &mut MeshReceiver,
         events: &mut mpsc::Receiver<RoomEvent>,
         reports: &mut mpsc::Receiver<MediaEvent>,
     ) -> End {
         let outcome: Result<(), End> = async {
-            self.greet(entry).await?;
+            self.greet().await?;
             let mut ticks = tokio::time::interval(TICK);
             loop {
                 tokio::select! {
@@ -229,22 +231,15 @@ impl Session {
         }
     }
 
-    async fn greet(&mut self, entry: &NodeId) -> Result<(), End> {
+    async fn greet(&mut self) -> Result<(), End> {
         let version = crate::media::MEDIASOUP_VERSION.to_owned();
         self.notify(Notification::MediasoupVersion { version }).await?;
         if self.open.skein {
             let view = self.room.mesh().view().borrow().clone();
-            let mut members: Vec<_> = view.nodes.values().collect();
-            members.sort_by_key(|member| member.id != *entry);
-            let endpoints = members
-                .into_iter()
-                .filter(|member| member.state == skein_proto::operator::NodeState::Alive)
-                // http becomes ws, https wss.
-                .map(|member| member.facts.url.replacen("http", "ws", 1))
-                .collect();
+            let endpoints = endpoints(&view, &self.entry);
             self.notify(Notification::Welcome {
                 session: self.open.session.to_string(),
-                node: entry.clone(),
+                node: self.entry.clone(),
                 host: self.own.node.clone(),
                 endpoints,
                 role: self.open.role,
@@ -351,7 +346,11 @@ impl Session {
             }
             RoomEvent::Role(peer, role) => self.role_changed(peer, role).await,
             RoomEvent::Forward(_) => self.refresh_forwarded().await,
-            RoomEvent::Move(body) if self.open.skein && self.joined.is_some() => {
+            RoomEvent::Move(mut body) if self.open.skein && self.joined.is_some() => {
+                let view = self.room.mesh().view().borrow().clone();
+                if !view.get(&self.entry).is_some_and(|entry| entry.state == NodeState::Alive) {
+                    body.endpoints = endpoints(&view, &body.host);
+                }
                 self.ask(ServerRequest::Move(body), Asked::Move).await
             }
             RoomEvent::Move(_) => {
@@ -422,6 +421,15 @@ impl Session {
         self.consume_offered();
         Ok(())
     }
+}
+
+/// The WebSocket addresses of the nodes that take clients, that of `first` before the others.
+fn endpoints(view: &View, first: &NodeId) -> Vec<String> {
+    let mut members: Vec<_> = view.nodes.values().collect();
+    members.sort_by_key(|member| member.id != *first);
+    let alive = members.into_iter().filter(|member| member.state == NodeState::Alive);
+    // http becomes ws, https wss.
+    alive.map(|member| member.facts.url.replacen("http", "ws", 1)).collect()
 }
 
 fn close(code: u16, reason: &str) -> End {

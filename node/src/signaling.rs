@@ -2,6 +2,9 @@
 
 mod admit;
 mod socket;
+mod sockets;
+
+pub use sockets::Sockets;
 
 use crate::media::Counts;
 use crate::mesh::Mesh;
@@ -70,6 +73,8 @@ pub struct Signaling {
     pub rooms: config::Room,
     /// Checks client tokens, where the mesh asks for them.
     pub verifier: Option<Verifier>,
+    /// The WebSockets that stand.
+    pub sockets: Arc<Sockets>,
     /// What the node holds.
     pub counts: Arc<Counts>,
     /// What the edge counts.
@@ -140,6 +145,9 @@ impl Signaling {
                 return (StatusCode::UNAUTHORIZED, challenge, "not authorized\n").into_response();
             }
         };
+        if self.sockets.are_closed() {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the node goes: dial another".to_owned());
+        }
         if self.counts.sockets.load(Ordering::Relaxed) >= self.limits.max_sockets {
             return refuse(
                 StatusCode::SERVICE_UNAVAILABLE,

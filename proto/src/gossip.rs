@@ -43,6 +43,9 @@ pub struct Load {
     pub total_bits: u64,
     /// Peers whose transports are on the node.
     pub peers: u32,
+    /// WebSockets that it holds, wherever their peers' transports are. A draining node is empty when it has neither.
+    #[serde(default)]
+    pub sockets: u32,
     /// Rooms whose home the node is.
     pub rooms: u32,
     /// Peers that came to the node since it started; only ever grows.

@@ -93,6 +93,8 @@ pub struct NodeStatus {
     pub workers: Vec<u32>,
     /// Peers whose transports it holds.
     pub peers: u32,
+    /// WebSockets that it holds, wherever their peers' transports are.
+    pub sockets: u32,
     /// Rooms whose home it is.
     pub rooms: u32,
     /// Address of its HTTP and WebSocket server.
@@ -344,6 +346,24 @@ pub struct MoveRequest {
     #[serde(default)]
     pub node: Option<NodeId>,
 }
+
+/// Body of `POST /v1/nodes/{id}/drain`: the node takes no more peers, and those who are there go elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// Also when no other node takes peers.
+    #[serde(default)]
+    pub force: bool,
+    /// Seconds after which those who are still there are told to dial another node; `scaling.drain_minutes` of the node
+    /// where it is not said.
+    #[serde(default)]
+    pub deadline_s: Option<u32>,
+}
+
+/// Body of `POST /v1/nodes/{id}/undrain`: the node takes peers again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct UndrainRequest {}
 
 /// What a refused or failed request to the operator API is answered with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]

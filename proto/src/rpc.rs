@@ -121,7 +121,7 @@ pub enum Call {
     Unguarantee(RoomId),
     /// Host to home: a peer wants to send something that nothing was kept for when it came.
     Publish(Publish),
-    /// An operator moves a peer; said to the room's home.
+    /// An operator moves a peer, or its entry wants to be rid of it; said to the room's home.
     MovePeer(MovePeer),
     /// Take no more peers and send away those who are there, or take peers again. Answered with `Done`, or `Refused`
     /// with the reason.
@@ -359,6 +359,8 @@ pub enum HostMessage {
     SetRole(PeerId, Role),
     /// A client does not want to move.
     MoveRefused(SessionId),
+    /// The host sees another node as the room's home and goes there; the last on the stream. Nothing of it is gone.
+    Elsewhere,
 }
 
 /// Who speaks and how loud.

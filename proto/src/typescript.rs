@@ -80,6 +80,8 @@ pub fn module() -> String {
         signaling::ServerRequest,
         signaling::Notification,
         operator::MoveRequest,
+        operator::DrainRequest,
+        operator::UndrainRequest,
         operator::MeshStatus,
         operator::NodeState,
         operator::NodeStatus,

@@ -8,6 +8,7 @@ import './cases/three-nodes.js';
 import './cases/page.js';
 import './cases/data.js';
 import './cases/move.js';
+import './cases/drain.js';
 import './cases/stage.js';
 import './cases/console.js';
 

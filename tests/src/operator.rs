@@ -168,6 +168,23 @@ impl Operator {
         self.post(&format!("/v1/rooms/{room}/peers/{peer}/move"), &body).await
     }
 
+    /// Drains a node.
+    ///
+    /// # Errors
+    /// When the node that is asked does not answer.
+    pub async fn drain(&self, node: &str, deadline_s: Option<u32>) -> anyhow::Result<Answer> {
+        let body = serde_json::json!({ "deadline_s": deadline_s });
+        self.post(&format!("/v1/nodes/{node}/drain"), &body).await
+    }
+
+    /// Has a node take peers again.
+    ///
+    /// # Errors
+    /// When the node that is asked does not answer.
+    pub async fn undrain(&self, node: &str) -> anyhow::Result<Answer> {
+        self.post(&format!("/v1/nodes/{node}/undrain"), &serde_json::json!({})).await
+    }
+
     /// One of the node's counters.
     ///
     /// # Errors

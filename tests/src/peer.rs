@@ -13,7 +13,7 @@ mod task;
 pub use options::{Kind, PeerOptions};
 pub use roamer::Roamer;
 pub use source::{Simulcast, Video};
-pub use stats::{Received, ReceivedData, Stats};
+pub use stats::{Evenness, Received, ReceivedData, Stats};
 
 use crate::protoo::Protoo;
 use crate::wait;
@@ -150,6 +150,14 @@ impl Peer {
     /// Everything it sent and received so far.
     pub fn stats(&self) -> Stats {
         self.stats.lock().clone()
+    }
+
+    /// How evenly things arrive counts from now on.
+    pub fn forget_gaps(&self) {
+        let now = Instant::now();
+        for even in self.stats.lock().evenness.values_mut() {
+            *even = Evenness { last: now, longest: Duration::ZERO };
+        }
     }
 
     /// What it receives of another peer, newest consumer first, closed ones last.

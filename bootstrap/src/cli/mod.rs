@@ -8,6 +8,7 @@
 //! | [`simulate`] | `skein simulate` |
 //! | [`doctor`] | what is installed; the checks themselves are in [`tools`] |
 //! | [`status`] | what a node knows of its mesh |
+//! | [`drain`] | empties a node, or has it take peers again |
 //! | [`token`] | signs a client token |
 //! | [`calibrate`] | measures what a media worker carries |
 //! | [`build`] | the web page and the node |
@@ -20,6 +21,7 @@ mod calibrate;
 mod checkout;
 mod doctor;
 mod down;
+mod drain;
 mod process;
 mod progress;
 mod simulate;
@@ -47,6 +49,7 @@ use std::process::ExitCode;
   cargo skein up                      three nodes on this machine, until Ctrl-C
   cargo skein up --nodes 5 --detach   five, in the background
   cargo skein status                  what one node knows of the mesh
+  cargo skein drain node-2 --wait     sends all peers of a node to others
   cargo skein down                    stops what --detach left running
   cargo skein test                    every test there is
   cargo skein simulate --help         placement policies over workloads, in virtual time
@@ -66,6 +69,8 @@ enum Command {
     Simulate(simulate::Simulate),
     Doctor(doctor::Doctor),
     Status(status::Status),
+    Drain(drain::Drain),
+    Undrain(drain::Undrain),
     Token(token::Token),
     Calibrate(calibrate::Calibrate),
 }
@@ -82,6 +87,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Simulate(command) => block_on(command.run()),
         Command::Doctor(command) => block_on(command.run()),
         Command::Status(command) => block_on(command.run()),
+        Command::Drain(command) => block_on(command.run()),
+        Command::Undrain(command) => block_on(command.run()),
         Command::Token(command) => command.run(),
         Command::Calibrate(command) => block_on(command.run()),
     }

@@ -130,7 +130,8 @@ impl MeshState {
     }
 }
 
-/// Ends processes: politely, and after a while not. Answers with those that had to be killed.
+/// Ends processes: politely, and after a while not. By SIGINT, which nodes obey at once: told by SIGTERM, each would
+/// first send its peers to the others. Answers with those that had to be killed.
 pub async fn stop_all<'a>(nodes: impl IntoIterator<Item = &'a NodeProcess>) -> Vec<&'a NodeProcess> {
     stop_all_within(nodes, PATIENCE).await
 }
@@ -140,7 +141,7 @@ async fn stop_all_within<'a>(
     patience: Duration,
 ) -> Vec<&'a NodeProcess> {
     let mut left: Vec<_> = nodes.into_iter().filter(|node| node.is_running()).collect();
-    left.iter().for_each(|node| node.process.signal(Signal::SIGTERM));
+    left.iter().for_each(|node| node.process.signal(Signal::SIGINT));
     let asked = Instant::now();
     while !left.is_empty() && asked.elapsed() < patience {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -195,7 +196,7 @@ mod tests {
     async fn who_does_not_end_is_killed() {
         let mut polite = Command::new("sleep").arg("60").spawn().expect("starts");
         let mut deaf = Command::new("sh");
-        deaf.args(["-c", "trap '' TERM; echo; while :; do sleep 1; done"]);
+        deaf.args(["-c", "trap '' INT; echo; while :; do sleep 1; done"]);
         let mut deaf = deaf.stdout(std::process::Stdio::piped()).spawn().expect("starts");
         // Its line says that the trap is set.
         let mut line = [0];

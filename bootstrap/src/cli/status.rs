@@ -38,11 +38,7 @@ pub struct Status {
 
 impl Status {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let url = match &self.url {
-            Some(url) if url.contains("://") => url.trim_end_matches('/').to_owned(),
-            Some(address) => format!("http://{}", address.trim_end_matches('/')),
-            None => running_node().unwrap_or_else(|| DEFAULT_URL.to_owned()),
-        };
+        let url = node_url(self.url.as_deref());
         let text = fetch(&url, self.token.as_deref()).await?;
         if self.json {
             println!("{}", text.trim_end());
@@ -56,6 +52,15 @@ impl Status {
     }
 }
 
+/// The node to ask: the one that is named, or one that runs here, or the default.
+pub(super) fn node_url(named: Option<&str>) -> String {
+    match named {
+        Some(url) if url.contains("://") => url.trim_end_matches('/').to_owned(),
+        Some(address) => format!("http://{}", address.trim_end_matches('/')),
+        None => running_node().unwrap_or_else(|| DEFAULT_URL.to_owned()),
+    }
+}
+
 /// A node that `skein up` started. A damaged note of it is no reason not to ask the default.
 fn running_node() -> Option<String> {
     let meshes = MeshState::all(&Checkout::find().ok()?.kept()).ok()?;
@@ -65,7 +70,7 @@ fn running_node() -> Option<String> {
 }
 
 /// Asks a node for `/v1/mesh`.
-async fn fetch(url: &str, token: Option<&str>) -> anyhow::Result<String> {
+pub(super) async fn fetch(url: &str, token: Option<&str>) -> anyhow::Result<String> {
     let client = http_client(PATIENCE, false)?;
     let mut request = client.get(format!("{url}/v1/mesh"));
     if let Some(token) = token {
@@ -76,11 +81,7 @@ async fn fetch(url: &str, token: Option<&str>) -> anyhow::Result<String> {
     let text = answer.text().await.with_context(|| format!("{url} broke off its answer"))?;
     match status {
         StatusCode::OK => Ok(text),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let hint =
-                if token.is_some() { "refuses this operator token" } else { "wants the operator token" };
-            bail!("{url} {hint}; give the mesh's `auth.operator_token` by --token or SKEIN_OPERATOR_TOKEN")
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(unauthorized(url, token)),
         _ => {
             let reason = serde_json::from_str::<ApiError>(&text).map(|error| format!(": {}", error.error));
             bail!("{url}/v1/mesh says {status}{}; is this a Skein node?", reason.unwrap_or_default())
@@ -88,7 +89,12 @@ async fn fetch(url: &str, token: Option<&str>) -> anyhow::Result<String> {
     }
 }
 
-fn unreachable(url: &str, error: reqwest::Error) -> anyhow::Error {
+pub(super) fn unauthorized(url: &str, token: Option<&str>) -> anyhow::Error {
+    let hint = if token.is_some() { "refuses this operator token" } else { "wants the operator token" };
+    anyhow!("{url} {hint}; give the mesh's `auth.operator_token` by --token or SKEIN_OPERATOR_TOKEN")
+}
+
+pub(super) fn unreachable(url: &str, error: reqwest::Error) -> anyhow::Error {
     if error.is_builder() {
         anyhow!("--url {url}: this is no address; write it like {DEFAULT_URL}")
     } else if error.is_timeout() {
@@ -194,6 +200,7 @@ mod tests {
             total_streams: 1000,
             workers: vec![free],
             peers: 3,
+            sockets: 3,
             rooms: 1,
             url: "http://127.0.0.1:4440".to_owned(),
             version: "0.1.0".to_owned(),

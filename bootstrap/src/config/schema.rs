@@ -59,6 +59,14 @@ pub struct Node {
     /// Where in the region.
     #[serde(default)]
     pub zone: String,
+    /// Seconds for which it waits, told to stop by SIGTERM, until its peers have gone to other nodes; those who are still
+    /// there then are told to dial again. 0 is not at all. SIGINT, or a second SIGTERM, stops it at once.
+    #[serde(default = "two_minutes")]
+    pub drain_on_term_s: u32,
+}
+
+fn two_minutes() -> u32 {
+    120
 }
 
 fn local() -> String {

@@ -80,6 +80,7 @@ impl Gossiper {
             free_bits,
             total_bits,
             peers: workers.counts().sessions.load(Ordering::Relaxed),
+            sockets: workers.counts().sockets.load(Ordering::Relaxed),
             rooms: u32::try_from(self.homes.len()).unwrap_or(u32::MAX),
             joined: workers.counts().joined.load(Ordering::Relaxed),
             said: self.said.said,

@@ -14,9 +14,9 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use futures::stream::{self, Stream, StreamExt};
-use skein_proto::ids::{PeerId, RoomId};
-use skein_proto::operator::{ApiError, Event, MoveRequest, NodeState};
-use skein_proto::rpc::MovePeer;
+use skein_proto::ids::{NodeId, PeerId, RoomId};
+use skein_proto::operator::{ApiError, DrainRequest, Event, MoveRequest, NodeState, UndrainRequest};
+use skein_proto::rpc::{Call, MovePeer};
 use std::convert::Infallible;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -30,6 +30,8 @@ pub fn routes(operator: Arc<Operator>) -> Router {
         .route("/v1/rooms", get(rooms))
         .route("/v1/rooms/{id}", get(room))
         .route("/v1/rooms/{id}/peers/{peer}/move", post(move_peer))
+        .route("/v1/nodes/{id}/drain", post(drain))
+        .route("/v1/nodes/{id}/undrain", post(undrain))
         .route("/v1/node", get(node))
         .route("/v1/events", get(events))
         .route("/metrics", get(metrics_text))
@@ -149,9 +151,60 @@ async fn move_peer(
         Ok(Json(body)) => body,
         Err(rejection) => return error(rejection.status(), rejection.body_text()),
     };
-    match operator.move_peer(MovePeer { room, peer, node }).await {
+    match operator.move_peer(MovePeer { room, peer, node, same_host: false }).await {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(AskError::Refused(why)) => error(StatusCode::CONFLICT, why),
+        Err(problem) => error(StatusCode::BAD_GATEWAY, problem.to_string()),
+    }
+}
+
+/// Drains a node. Of the body the same holds as of [`move_peer`]'s.
+async fn drain(
+    State(operator): State<Arc<Operator>>,
+    path: Result<Path<String>, PathRejection>,
+    body: Result<Json<DrainRequest>, JsonRejection>,
+) -> Response {
+    match body {
+        Ok(Json(DrainRequest { force, deadline_s })) => {
+            tell_to_drain(&operator, path, Call::Drain { on: true, deadline_s, force }).await
+        }
+        Err(rejection) => error(rejection.status(), rejection.body_text()),
+    }
+}
+
+/// Has a node take peers again.
+async fn undrain(
+    State(operator): State<Arc<Operator>>,
+    path: Result<Path<String>, PathRejection>,
+    body: Result<Json<UndrainRequest>, JsonRejection>,
+) -> Response {
+    match body {
+        Ok(Json(UndrainRequest {})) => {
+            tell_to_drain(&operator, path, Call::Drain { on: false, deadline_s: None, force: false }).await
+        }
+        Err(rejection) => error(rejection.status(), rejection.body_text()),
+    }
+}
+
+async fn tell_to_drain(
+    operator: &Operator,
+    path: Result<Path<String>, PathRejection>,
+    call: Call,
+) -> Response {
+    let id = match path {
+        Ok(Path(id)) => id,
+        Err(rejection) => return error(StatusCode::BAD_REQUEST, rejection.body_text()),
+    };
+    let node: NodeId = match id.parse() {
+        Ok(node) => node,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, format!("node {problem}")),
+    };
+    if operator.mesh.view().borrow().get(&node).is_none() {
+        return error(StatusCode::NOT_FOUND, format!("node {node} does not exist"));
+    }
+    match operator.tell(&node, call).await {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(AskError::Refused(why)) => error(StatusCode::CONFLICT, format!("node {node}: {why}")),
         Err(problem) => error(StatusCode::BAD_GATEWAY, problem.to_string()),
     }
 }

@@ -10,7 +10,7 @@ use skein_proto::operator::{
     Event, MeshStatus, NodeDetail, NodeStatus, Pipe, RoomDetail, RoomSummary, Rooms as RoomList, Scaling,
     WorkerDetail,
 };
-use skein_proto::rpc::{Call, MovePeer, Reply};
+use skein_proto::rpc::{Call, MovePeer, Refusal, Reply};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub struct Operator {
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// The room's home refused.
+    /// The room's home or the node refused.
     #[error("{0}")]
     Refused(String),
     /// The leader did not answer.
@@ -58,6 +58,14 @@ pub enum AskError {
     Home {
         /// Which node.
         home: NodeId,
+        /// Why.
+        problem: String,
+    },
+    /// The node did not answer.
+    #[error("node {node} does not answer: {problem}")]
+    Node {
+        /// Which.
+        node: NodeId,
         /// Why.
         problem: String,
     },
@@ -150,6 +158,20 @@ impl Operator {
         }
     }
 
+    /// Tells a node to do something that it answers with [`Reply::Done`].
+    ///
+    /// # Errors
+    /// When it refuses or does not answer.
+    pub async fn tell(&self, node: &NodeId, call: Call) -> Result<(), AskError> {
+        let error = |problem: String| AskError::Node { node: node.clone(), problem };
+        match self.mesh.call(node, call, DEADLINE).await {
+            Ok(Reply::Done) => Ok(()),
+            Ok(Reply::Refused(Refusal::NotAllowed(why))) => Err(AskError::Refused(why)),
+            Ok(other) => Err(error(format!("it answered {other:?}"))),
+            Err(problem) => Err(error(problem.to_string())),
+        }
+    }
+
     fn workers(&self, now: Instant) -> Vec<WorkerDetail> {
         let health = self.health.borrow().workers.clone();
         let workers = self.rooms.context().workers.iter().map(|worker| worker.detail(now));
@@ -214,6 +236,7 @@ pub fn node_statuses(view: &View) -> Vec<NodeStatus> {
             total_streams: member.load.total_streams(),
             workers: member.load.free_streams_by_worker(),
             peers: member.load.peers,
+            sockets: member.load.sockets,
             rooms: member.load.rooms,
             url: member.facts.url.clone(),
             version: member.facts.version.clone(),

@@ -208,6 +208,38 @@ pub fn relieve<R: Rng>(
     some
 }
 
+/// Where those go who have to leave the workers that they are on, one after the other: to one of `first`, where room is kept
+/// for them, or else to the first place that fits. Who fits nowhere is left out.
+pub fn leave<R: Rng>(
+    seats: &Seats,
+    going: &[SessionId],
+    first: &[WorkerAddress],
+    field: &Field,
+    now: Instant,
+    rng: &mut R,
+) -> Vec<Shift> {
+    let layout = seats.layout();
+    let before = layout.costs();
+    let (mut lies, mut found) = (layout.clone(), Vec::new());
+    let mut known: BTreeMap<&WorkerAddress, Vec<WorkerAddress>> = BTreeMap::new();
+    for id in going {
+        let Some(seat) = seats.get(id) else { continue };
+        let kept = first.iter().filter(|to| **to != seat.at && field.takes(&to.node, now));
+        let kept = kept.min_by_key(|to| lies.peers_at(to));
+        let kept = kept.and_then(|to| Some((to, moving(&lies, seat, to)?.1)));
+        let places = known.entry(&seat.at).or_insert_with(|| places(layout, &seat.at, field, now, rng));
+        let place = kept.or_else(|| {
+            let go = |to| can_go(&before, &lies, seat, to, field, now);
+            places.iter().find_map(|to| Some((to, go(to)?)))
+        });
+        if let Some((to, after)) = place {
+            found.push(Shift { session: *id, from: seat.at.clone(), to: to.clone() });
+            lies = after;
+        }
+    }
+    found
+}
+
 /// Where peers of a room could go instead of `from`: to its other workers, then to where it fits whole, then to where
 /// most is left.
 fn places<R: Rng>(

@@ -5,10 +5,12 @@
 //! | this one | the roster: what hosts say, and what the others hear of it |
 //! | [`seating`] | who is admitted, as what, and what that needs where |
 //! | [`moves`] | peers that go from one host to another |
+//! | [`leave`] | who leaves a node that drains |
 //! | [`floor`] | who speaks, and whose media is forwarded |
 //! | [`report`] | the room as operators see it |
 
 pub mod floor;
+pub mod leave;
 pub mod moves;
 mod report;
 pub mod seating;
@@ -30,6 +32,8 @@ use std::time::{Duration, Instant};
 
 /// How long an admitted session may take to show up at its host.
 const PENDING_LIFE: Duration = Duration::from_secs(10);
+/// How long a home that took over waits to hear of the connection whose place a newer one of the same peer is to take.
+const ORPHANED: Duration = Duration::from_secs(2);
 /// How long a home that took over waits for the other hosts to announce themselves. A host notices a dead home within
 /// the QUIC idle timeout of 3 s.
 pub const SETTLING: Duration = Duration::from_secs(5);
@@ -75,7 +79,10 @@ pub struct HomeRoom {
     look_at: Option<Instant>,
     /// How often in a row nothing was found.
     in_vain: u32,
+    leaving: leave::Leaving,
     settling_until: Option<Instant>,
+    /// Until when connections that are to take the place of others that nobody has announced yet wait for those.
+    orphans_until: Option<Instant>,
 }
 
 impl HomeRoom {
@@ -100,11 +107,19 @@ impl HomeRoom {
             grew: false,
             look_at: None,
             in_vain: 0,
+            leaving: leave::Leaving::default(),
             settling_until: settling.then(|| now + SETTLING),
+            orphans_until: None,
         };
         room.set_options(options);
         room.options_known = false;
         room
+    }
+
+    /// It is home again after another was for a moment: what hosts said to that is not known here.
+    pub fn settle(&mut self, now: Instant) {
+        self.settling_until = Some(now + SETTLING);
+        self.orphans_until = None;
     }
 
     fn set_options(&mut self, options: RoomOptions) {
@@ -147,9 +162,17 @@ impl HomeRoom {
         }
         self.seats.tick(now);
         self.tick_moves(now);
-        let mut told = self.relay_changes();
-        if self.settling_until.is_some_and(|until| until <= now) {
+        let mut told = Vec::new();
+        let settled = self.settling_until.is_some_and(|until| until <= now);
+        if settled {
+            // What has not been announced by now is not there.
+            self.orphans_until = self.orphans_until.map(|_| now);
+        }
+        self.adopt(now, &mut told);
+        told.extend(self.relay_changes());
+        if settled {
             self.settling_until = None;
+            self.orphans_until = None;
             told.extend(self.hosts.keys().map(|host| (host.clone(), self.roster_for(host))));
             let _ = self.floor.refresh(&self.options, &self.roster, &self.hosts);
             for message in self.floor.introduce(&self.options, false) {
@@ -232,6 +255,8 @@ impl HomeRoom {
             }
             HostMessage::SetRole(peer, role) => told = self.set_role(peer, role, now),
             HostMessage::MoveRefused(session) => self.move_refused(session),
+            // Its stream ends, which is not for the room to judge.
+            HostMessage::Elsewhere => {}
         }
         if self.options.last_n > 0 && self.settling_until.is_none() {
             told.extend(self.floor.refresh(&self.options, &self.roster, &self.hosts));
@@ -322,9 +347,14 @@ impl HomeRoom {
         if self.pending.get(&peer).is_some_and(|pending| pending.session <= session) {
             self.pending.remove(&peer);
         }
-        let known = self.roster.peers.get(&peer);
         if entry.from.is_some() {
-            match known {
+            let is_orphan = !self.roster.peers.contains_key(&peer) && self.is_orphan(now);
+            match self.roster.peers.get(&peer) {
+                _ if is_orphan => {
+                    let _ = self.seats.sit_quietly(session, &peer, &entry.host, Sends::NOTHING, now);
+                    self.arriving.insert(peer, entry);
+                    return;
+                }
                 Some(old) if Some(old.session) == entry.from => {
                     let _ = self.seats.sit_quietly(session, &peer, &entry.host, Sends::NOTHING, now);
                     if let Some(other) = self.arriving.insert(peer, entry).filter(|o| o.session != session) {
@@ -367,6 +397,26 @@ impl HomeRoom {
         self.grew |= self.roster.peers.len() > self.peak;
         self.peak = self.peak.max(self.roster.peers.len());
         self.tell_others(host, made, told);
+    }
+
+    /// Whether a connection whose older one nobody has announced waits for that: the two hosts of a peer that moves do not
+    /// reach a new home in the same instant.
+    fn is_orphan(&mut self, now: Instant) -> bool {
+        self.settling_until.is_some() && now < *self.orphans_until.get_or_insert(now + ORPHANED)
+    }
+
+    /// What has waited for an older connection for so long has its place.
+    fn adopt(&mut self, now: Instant, told: &mut Told) {
+        if self.orphans_until.is_none_or(|until| until > now) {
+            return;
+        }
+        let is_orphan = |entry: &&PeerEntry| !self.roster.peers.contains_key(&entry.peer);
+        let orphans: Vec<_> = self.arriving.values().filter(is_orphan).cloned().collect();
+        for entry in orphans {
+            self.arriving.remove(&entry.peer);
+            let host = entry.host.node.clone();
+            self.peer(&host, entry, now, told);
+        }
     }
 
     /// A peer's connection ended. If another one was there to take its place, it has it now.

@@ -15,7 +15,7 @@ use skein_proto::ids::{NodeId, RoomId};
 use skein_proto::operator::{NodeState, RoomDetail, RoomSummary};
 use skein_proto::room::RoomOptions;
 use skein_proto::rpc::{HomeMessage, HostMessage};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
@@ -29,6 +29,8 @@ const QUEUE: usize = 4096;
 const TICK: Duration = Duration::from_millis(250);
 /// For how long after a change of membership a new room may be one that another node was home of.
 const TAKEOVER: Duration = Duration::from_secs(10);
+/// How long this node may take to see what one of a room's hosts has seen: that another node is home.
+const HANDOVER: Duration = Duration::from_secs(5);
 
 /// How rooms are made and placed.
 #[derive(Debug, Clone)]
@@ -48,11 +50,34 @@ pub struct Homes {
     tasks: TaskTracker,
     rooms: Mutex<HashMap<RoomId, Home>>,
     field: Mutex<FieldOf>,
-    members_changed: Mutex<Instant>,
-    /// When a node was last found to be gone.
-    member_lost: Mutex<Option<Instant>>,
+    members: Mutex<Members>,
     /// How many peers a room has in the end, of those whose home this node was.
     typical: Mutex<Typical>,
+}
+
+/// Among which nodes rooms have their homes.
+#[derive(Debug)]
+struct Members {
+    /// All nodes, and whether they are homes.
+    nodes: Vec<(NodeId, bool)>,
+    changed: Instant,
+    /// When one was last found to be home no more.
+    lost: Option<Instant>,
+}
+
+impl Members {
+    fn look(&mut self, view: &View, now: Instant) {
+        let nodes = members(view);
+        if nodes == self.nodes {
+            return;
+        }
+        let was_home = |node: &&(NodeId, bool)| node.1;
+        if self.nodes.iter().filter(was_home).any(|node| !nodes.contains(node)) {
+            self.lost = Some(now);
+        }
+        self.nodes = nodes;
+        self.changed = now;
+    }
 }
 
 /// The mesh's capacity, and how often each node has said it.
@@ -60,6 +85,8 @@ pub struct Homes {
 struct FieldOf {
     field: Field,
     said: HashMap<NodeId, (u64, u64, Instant)>,
+    /// The nodes that drain.
+    drains: BTreeSet<NodeId>,
 }
 
 struct Home {
@@ -68,6 +95,8 @@ struct Home {
     balanced: Instant,
     guaranteed: balance::Promise,
     line: Arc<admission::Line>,
+    /// Whether another node is home now.
+    left: bool,
 }
 
 struct Link {
@@ -79,14 +108,15 @@ impl Homes {
     /// No rooms yet. `tasks` owns what is done for them beside what callers wait for.
     pub fn new(mesh: Mesh, settings: HomeSettings, tasks: TaskTracker) -> Arc<Self> {
         let typical = Typical::new(settings.placement.typical_peers);
+        let nodes = members(&mesh.view().borrow());
+        let members = Members { nodes, changed: Instant::now(), lost: None };
         Arc::new(Self {
             mesh,
             settings,
             tasks,
             rooms: Mutex::new(HashMap::new()),
             field: Mutex::new(FieldOf::default()),
-            members_changed: Mutex::new(Instant::now()),
-            member_lost: Mutex::new(None),
+            members: Mutex::new(members),
             typical: Mutex::new(typical),
         })
     }
@@ -122,7 +152,6 @@ impl Homes {
     /// Passes time to all rooms, until it is cancelled.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
         let mut view = self.mesh.view();
-        let mut members = names(&view.borrow());
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
@@ -132,14 +161,7 @@ impl Homes {
                         return;
                     }
                     let view = view.borrow_and_update().clone();
-                    let now = names(&view);
-                    if members.iter().any(|name| !now.contains(name)) {
-                        *self.member_lost.lock() = Some(Instant::now());
-                    }
-                    if now != members {
-                        members = now;
-                        *self.members_changed.lock() = Instant::now();
-                    }
+                    self.members.lock().look(&view, Instant::now());
                     self.field.lock().look(&view, Instant::now());
                 }
                 _ = ticks.tick() => {
@@ -156,7 +178,7 @@ impl Homes {
             let told = home.room.tick(now);
             home.deliver(told);
             let stays = !home.room.is_empty();
-            if !stays {
+            if !stays && !home.left {
                 ended.push((home.room.peak(), id.clone(), home.guaranteed.nodes()));
             }
             stays
@@ -169,9 +191,12 @@ impl Homes {
     }
 
     fn open<'a>(&self, rooms: &'a mut HashMap<RoomId, Home>, id: &RoomId) -> &'a mut Home {
-        rooms.entry(id.clone()).or_insert_with(|| {
-            let now = Instant::now();
-            let settling = now.duration_since(*self.members_changed.lock()) < TAKEOVER;
+        let now = Instant::now();
+        let home = rooms.entry(id.clone()).or_insert_with(|| {
+            let mut members = self.members.lock();
+            // Whoever asks may have seen the change before the task that watches for it.
+            members.look(&self.mesh.view().borrow(), now);
+            let settling = now.duration_since(members.changed) < TAKEOVER;
             let fan_out = self.settings.placement.fan_out as usize;
             let room = HomeRoom::new(id.clone(), self.settings.options, fan_out, settling, now);
             Home {
@@ -180,8 +205,13 @@ impl Homes {
                 balanced: now,
                 guaranteed: balance::Promise::default(),
                 line: Arc::default(),
+                left: false,
             }
-        })
+        });
+        if std::mem::take(&mut home.left) {
+            home.room.settle(now);
+        }
+        home
     }
 
     /// Where this node thinks the room's home is, if that is another node.
@@ -215,7 +245,10 @@ impl Homes {
             let told = home.room.attach(&host);
             home.deliver(told);
         }
-        self.converse(&host, &room, stream, queue, view).await;
+        let is_elsewhere = match self.converse(&host, &room, stream, queue, view.clone()).await {
+            Ended::Lost => false,
+            Ended::Elsewhere => self.agrees(&room, view).await,
+        };
         let mut rooms = self.rooms.lock();
         // Unless another stream of the host has taken its place; one that was cut off is in the list no more.
         if let Some(home) = rooms.get_mut(&room)
@@ -223,8 +256,17 @@ impl Homes {
         {
             home.links.remove(&host);
             let told = home.room.detach(&host);
-            home.deliver(told);
+            home.left |= is_elsewhere;
+            if !home.left {
+                home.deliver(told);
+            }
         }
+    }
+
+    /// Whether this node, too, comes to see another one as home, soon after one of the room's hosts has.
+    async fn agrees(&self, room: &RoomId, mut view: watch::Receiver<Arc<View>>) -> bool {
+        let seen = view.wait_for(|view| view.home(room) != self.mesh.id());
+        tokio::time::timeout(HANDOVER, seen).await.is_ok_and(|seen| seen.is_ok())
     }
 
     async fn converse(
@@ -234,33 +276,44 @@ impl Homes {
         stream: MeshStream,
         mut queue: mpsc::Receiver<HomeMessage>,
         mut view: watch::Receiver<Arc<View>>,
-    ) {
+    ) -> Ended {
         let (mut sender, mut receiver) = stream.split();
         loop {
             tokio::select! {
                 message = queue.recv() => {
-                    let Some(message) = message else { return };
+                    let Some(message) = message else { return Ended::Lost };
                     if sender.send(&message).await.is_err() {
-                        return;
+                        return Ended::Lost;
                     }
                 }
                 message = receiver.recv::<HostMessage>() => {
-                    let Ok(Some(message)) = message else { return };
+                    let Ok(Some(message)) = message else { return Ended::Lost };
+                    if message == HostMessage::Elsewhere {
+                        return Ended::Elsewhere;
+                    }
                     self.with_room(room, |room| room.hear(host, message, Instant::now()));
                 }
                 changed = view.changed() => {
                     if changed.is_err() {
-                        return;
+                        return Ended::Lost;
                     }
                     view.mark_unchanged();
                     if let Some(home) = self.elsewhere(room) {
                         let _ = sender.send(&HomeMessage::NotHome(home)).await;
-                        return;
+                        return Ended::Elsewhere;
                     }
                 }
             }
         }
     }
+}
+
+/// How a host's stream ends.
+enum Ended {
+    /// It broke off, or the host has nothing of the room any more.
+    Lost,
+    /// Another node is home.
+    Elsewhere,
 }
 
 impl Home {
@@ -269,6 +322,7 @@ impl Home {
         self.room.options().guaranteed
             && self.room.is_settled()
             && !self.room.is_empty()
+            && !self.left
             && self.guaranteed.is_open(now)
     }
 
@@ -301,6 +355,7 @@ impl Homes {
 impl FieldOf {
     /// Takes over what gossip has. Figures are as old as the last time that their node said them, not as gossip.
     fn look(&mut self, view: &View, now: Instant) {
+        self.drains = view.in_phase(Phase::Draining).cloned().collect();
         for member in view.nodes.values() {
             let said = (member.generation, member.load.said);
             let known = self.said.get(&member.id);
@@ -337,6 +392,6 @@ impl FieldOf {
     }
 }
 
-fn names(view: &View) -> Vec<NodeId> {
-    view.nodes.keys().cloned().collect()
+fn members(view: &View) -> Vec<(NodeId, bool)> {
+    view.nodes.values().map(|node| (node.id.clone(), node.phase == Phase::Ready)).collect()
 }

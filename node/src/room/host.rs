@@ -382,6 +382,14 @@ impl HostRoom {
         self.state.lock().forward.clone()
     }
 
+    /// Ends sessions, at most `most`, with this close code and reason. Answers how many.
+    pub fn send_away(&self, most: usize, code: u16, reason: &str) -> usize {
+        let mut state = self.state.lock();
+        let sessions: Vec<_> = state.sessions.keys().copied().take(most).collect();
+        sessions.iter().for_each(|session| close(&mut state, *session, code, reason));
+        sessions.len()
+    }
+
     /// A session does not move after all.
     pub fn stay(&self, session: SessionId) {
         if let Some(local) = self.state.lock().sessions.get_mut(&session) {
@@ -474,7 +482,9 @@ impl HostRoom {
                     && let Some(events) = &local.events
                 {
                     local.moving = true;
-                    let _ = events.try_send(RoomEvent::Move(Move { token, seconds, host, reason }));
+                    let endpoints = Vec::new();
+                    let asked = Move { token, seconds, host, reason, endpoints };
+                    let _ = events.try_send(RoomEvent::Move(asked));
                 }
             }
             HomeMessage::Arrived(session) => self.arrived(&mut state, session),

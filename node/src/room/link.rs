@@ -110,7 +110,10 @@ async fn converse(
                 if changed.is_err() {
                     return Ended::Room;
                 }
-                if view.borrow_and_update().home(&room.id) != home {
+                let moved = view.borrow_and_update().home(&room.id) != home;
+                if moved {
+                    // Or it would be taken for the end of all that is here.
+                    let _ = sender.send(&HostMessage::Elsewhere).await;
                     sender.finish().await;
                     return Ended::Moved;
                 }

@@ -1,6 +1,7 @@
 //! One client's WebSocket: frames pass between it and the session on its host.
 
 use super::admit::{self, AdmitError};
+use super::sockets::Seat;
 use super::{Client, Signaling};
 use crate::mesh::{MeshReceiver, MeshSender, MeshStream};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -52,13 +53,15 @@ fn close(code: u16, reason: impl Into<String>) -> End {
 /// Serves a client for as long as its socket lasts.
 pub(super) async fn serve(edge: Arc<Signaling>, client: Client, socket: WebSocket) {
     let _counted = edge.counts.hold(|counts| &counts.sockets);
+    let seat = edge.sockets.hold(&client);
     edge.counters.sockets_opened.fetch_add(1, Ordering::Relaxed);
     let (mut sink, mut frames) = socket.split();
     let (room, peer) = (client.room.clone(), client.peer.clone());
     let cancel = edge.cancel.clone();
     let end = tokio::select! {
         () = cancel.cancelled() => close(GOING_AWAY, "the node stops"),
-        end = relay(&edge, &client, &mut sink, &mut frames) => end,
+        () = seat.told_to_go() => close(RESTART, "the node goes: dial another"),
+        end = relay(&edge, &client, &seat, &mut sink, &mut frames) => end,
     };
     match end {
         End::Close(code, reason) => {
@@ -92,10 +95,11 @@ fn bounded(mut reason: String) -> String {
 async fn relay(
     edge: &Signaling,
     client: &Client,
+    seat: &Seat,
     sink: &mut SplitSink<WebSocket, Message>,
     frames: &mut SplitStream<WebSocket>,
 ) -> End {
-    let stream = match place(edge, client).await {
+    let stream = match place(edge, client, seat).await {
         Ok(stream) => stream,
         Err(end) => return end,
     };
@@ -119,7 +123,7 @@ async fn relay(
 }
 
 /// Gets the client admitted and opens its session on the host.
-async fn place(edge: &Signaling, client: &Client) -> Result<MeshStream, End> {
+async fn place(edge: &Signaling, client: &Client, seat: &Seat) -> Result<MeshStream, End> {
     let wish = Admit {
         room: client.room.clone(),
         peer: client.peer.clone(),
@@ -156,7 +160,10 @@ async fn place(edge: &Signaling, client: &Client) -> Result<MeshStream, End> {
             quiet,
         };
         match edge.mesh.open(&host.node, &Open::Session(open)).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => {
+                seat.hosted(&host.node);
+                return Ok(stream);
+            }
             Err(error) => problem = error.to_string(),
         }
     }

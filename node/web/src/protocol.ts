@@ -521,7 +521,11 @@ host: NodeId,
 /**
  * For people: why.
  */
-reason: string, };
+reason: string, 
+/**
+ * WebSocket addresses to dial, the best first, where the client's entry goes; none where that will do.
+ */
+endpoints: Array<string>, };
 
 /**
  * All that a node asks of a client. The client accepts or rejects; a rejected consumer is closed.
@@ -671,6 +675,25 @@ export type MoveRequest = {
 node: NodeId | null, };
 
 /**
+ * Body of `POST /v1/nodes/{id}/drain`: the node takes no more peers, and those who are there go elsewhere.
+ */
+export type DrainRequest = { 
+/**
+ * Also when no other node takes peers.
+ */
+force: boolean, 
+/**
+ * Seconds after which those who are still there are told to dial another node; `scaling.drain_minutes` of the node
+ * where it is not said.
+ */
+deadline_s: number | null, };
+
+/**
+ * Body of `POST /v1/nodes/{id}/undrain`: the node takes peers again.
+ */
+export type UndrainRequest = Record<symbol, never>;
+
+/**
  * `GET /v1/mesh`: what the node knows of the mesh from gossip.
  */
 export type MeshStatus = { 
@@ -740,6 +763,10 @@ workers: Array<number>,
  * Peers whose transports it holds.
  */
 peers: number, 
+/**
+ * WebSockets that it holds, wherever their peers' transports are.
+ */
+sockets: number, 
 /**
  * Rooms whose home it is.
  */

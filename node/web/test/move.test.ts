@@ -111,6 +111,19 @@ test('a move keeps the old connection until everything flows over the new one', 
   end(room);
 });
 
+test('where its entry goes, the client dials what it is told, and that from then on', async () => {
+  const { mesh, media, room, told, old } = await standing();
+  mesh.down.add('b.test');
+  const endpoints = ['ws://b.test', 'ws://c.test'];
+  await old.request('move', { token: 'go', seconds: 10, host: 'host-2', reason: 'its host goes', endpoints });
+  await until(() => mesh.client !== old);
+  Object.assign(media.session(1), { sending: true, audio: true, video: true });
+  await until(() => told.includes('finished'));
+  assert.deepEqual(mesh.dialled, ['a.test', 'b.test', 'c.test'], 'the one that goes is not dialled');
+  assert.equal(room.placement?.entry, 'c.test');
+  end(room);
+});
+
 test('a picture that is late keeps the old connection up to the limit, and no longer', async () => {
   const { media, told, old, room, move } = await standing({ move: { limit: 250, overlap: 0 } });
   media.session(1).audio = true;

@@ -133,7 +133,7 @@ pub struct Publish {
     pub sends: Sends,
 }
 
-/// An operator moves a peer.
+/// An operator moves a peer, or its entry wants to be rid of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovePeer {
     /// In which room.
@@ -142,4 +142,6 @@ pub struct MovePeer {
     pub peer: PeerId,
     /// To which node; to any other where it is not said.
     pub node: Option<NodeId>,
+    /// Whether it may stay where it is: only its entry goes, and it connects to its host another time, by another.
+    pub same_host: bool,
 }

@@ -31,6 +31,8 @@ pub struct Move {
     pub host: NodeId,
     /// For people: why.
     pub reason: String,
+    /// WebSocket addresses to dial, the best first, where the client's entry goes; none where that will do.
+    pub endpoints: Vec<String>,
 }
 
 /// How a consumer's streams are layered.

@@ -145,7 +145,7 @@ onMesh('reconnect: a node ends', { nodes: 3, set: { 'placement.prefer': 'entry' 
   await Promise.all([ann, ben].map(watchStates));
 
   await part(t, 'reconnect: one that is told to stop: the page goes on through another node', async () => {
-    await mesh.terminate(doomed);
+    await mesh.terminate(doomed, 'SIGINT');
     await until('Ann to be back', async () => (await states(ann)).at(-1) === 'connected');
     assert.deepEqual([...new Set(await states(ann))], ['reconnecting', 'connected']);
     const { entry, host } = await ann.placement();

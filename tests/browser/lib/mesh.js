@@ -141,6 +141,20 @@ export class Mesh {
     if (answer.status !== 202) throw new Error(`${node.id} says ${answer.status} to ${path}: ${await answer.text()}`);
   }
 
+  /** Has a node take no more peers, and send those that it has to others. */
+  async drain(drained, node = this.alive[0]) {
+    const answer = await fetch(`${node.url}/v1/nodes/${drained.id}/drain`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        ...(this.#token ? { authorization: `Bearer ${this.#token}` } : {}),
+      },
+      body: '{}',
+      signal: AbortSignal.timeout(10_000),
+    });
+    if (answer.status !== 202) throw new Error(`${node.id} says ${answer.status}: ${await answer.text()}`);
+  }
+
   /** One room as its home knows it, asked of any node; undefined where there is none. */
   room(id, node) {
     return this.api(`/rooms/${encodeURIComponent(id)}`, node);
@@ -172,7 +186,7 @@ export class Mesh {
     return Promise.all(this.alive.map((node) => this.api('/node', node)));
   }
 
-  /** Ends a node as an administrator would, or otherwise, and waits until it is gone. */
+  /** Ends a node as an administrator would, after its peers have left, or otherwise, and waits until it is gone. */
   async terminate(node, signal = 'SIGTERM') {
     this.stopped.add(node.id);
     process.kill(node.pid, signal);

@@ -189,22 +189,34 @@ impl NodeProcess {
         .await
     }
 
-    /// SIGTERM, and waits for the end.
+    /// SIGINT, which it obeys at once, and waits for the end.
     ///
     /// # Errors
     /// When it does not end in time.
     pub async fn stop(&mut self) -> anyhow::Result<Exit> {
-        self.terminate()?;
+        self.interrupt()?;
         self.ended(STOP).await
     }
 
-    /// SIGTERM, without waiting.
+    /// SIGTERM, without waiting: it sends its peers to other nodes first, where there are any.
     ///
     /// # Errors
     /// When it has ended before.
     pub fn terminate(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// SIGINT, without waiting.
+    ///
+    /// # Errors
+    /// When it has ended before.
+    pub fn interrupt(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGINT)
+    }
+
+    fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
         ensure!(self.poll_exit()?.is_none(), "{} has ended before", self.id);
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?;
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! A peer that goes where the mesh asks it to, as a browser with the SDK does: it connects to the other host too, and
 //! lets go of the first when everything flows there.
 
-use super::{Peer, PeerOptions};
+use super::{Kind, Peer, PeerOptions};
 use anyhow::Context;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,6 +25,8 @@ struct State {
     peer: Arc<Peer>,
     moves: u32,
     failed: Vec<String>,
+    /// The longest times without a packet on the connections before, by sender and kind.
+    gaps: BTreeMap<(String, String), Duration>,
 }
 
 /// A peer that moves when it is asked to. Dropping it drops its connection.
@@ -41,7 +43,7 @@ impl Roamer {
     pub async fn join(url: &str, options: PeerOptions) -> anyhow::Result<Self> {
         let options = options.skein();
         let peer = Arc::new(Peer::join(url, options.clone()).await?);
-        let state = Arc::new(Mutex::new(State { peer, moves: 0, failed: Vec::new() }));
+        let state = Arc::new(Mutex::new(State { peer, moves: 0, failed: Vec::new(), gaps: BTreeMap::new() }));
         let task = tokio::spawn(roam(url.to_owned(), options, Arc::clone(&state)));
         Ok(Self { state, _task: AbortOnDropHandle::new(task) })
     }
@@ -61,6 +63,22 @@ impl Roamer {
         self.state.lock().failed.clone()
     }
 
+    /// The longest time for which nothing came of a peer, since [`Roamer::forget_gaps`], whatever it moved meanwhile: its
+    /// connections overlap. None where nothing came at all.
+    pub fn gap(&self, of: &str, kind: Kind) -> Option<Duration> {
+        let of = (of.to_owned(), kind.as_str().to_owned());
+        let state = self.state.lock();
+        let now = state.peer.stats().evenness.get(&of).map(|even| even.gap(Instant::now().into_std()));
+        now.max(state.gaps.get(&of).copied())
+    }
+
+    /// Counts anew from now on.
+    pub fn forget_gaps(&self) {
+        let mut state = self.state.lock();
+        state.gaps.clear();
+        state.peer.forget_gaps();
+    }
+
     /// Leaves with a closing handshake.
     pub async fn leave(self) {
         drop(self._task);
@@ -74,7 +92,7 @@ async fn leave(peer: &Peer) {
     let _ = peer.protoo().expect_close(Duration::from_secs(3)).await;
 }
 
-async fn roam(url: String, options: PeerOptions, state: Arc<Mutex<State>>) {
+async fn roam(mut url: String, options: PeerOptions, state: Arc<Mutex<State>>) {
     let mut shown = BTreeSet::new();
     loop {
         let old = Arc::clone(&state.lock().peer);
@@ -88,12 +106,21 @@ async fn roam(url: String, options: PeerOptions, state: Arc<Mutex<State>>) {
             asked = old.protoo().expect_request("move", DAY, |data| !shown.contains(&data["token"].to_string())) => {
                 let Ok(asked) = asked else { continue };
                 shown.insert(asked.data["token"].to_string());
+                // Its entry goes: it comes by another from now on.
+                if let Some(other) = asked.data["endpoints"][0].as_str() {
+                    other.clone_into(&mut url);
+                }
                 asked.data["token"].as_str().map(str::to_owned)
             }
         };
         match follow(&url, &options, &old, token.as_deref()).await {
             Ok(next) => {
                 let mut state = state.lock();
+                let now = Instant::now().into_std();
+                for (of, even) in old.stats().evenness {
+                    let gap = state.gaps.entry(of).or_default();
+                    *gap = even.gap(now).max(*gap);
+                }
                 state.peer = Arc::new(next);
                 state.moves += 1;
             }

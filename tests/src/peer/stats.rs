@@ -1,7 +1,7 @@
 //! What a peer has sent and received.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many messages of a data consumer are kept.
 pub(super) const MESSAGES: usize = 1000;
@@ -54,6 +54,22 @@ pub struct ReceivedData {
     pub closed: bool,
 }
 
+/// How evenly something arrives, over whichever consumer.
+#[derive(Debug, Clone, Copy)]
+pub struct Evenness {
+    /// When the last packet came.
+    pub last: Instant,
+    /// The longest time between two packets.
+    pub longest: Duration,
+}
+
+impl Evenness {
+    /// The longest time without a packet, until `now`.
+    pub fn gap(&self, now: Instant) -> Duration {
+        self.longest.max(now.saturating_duration_since(self.last))
+    }
+}
+
 /// Everything.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
@@ -61,6 +77,8 @@ pub struct Stats {
     pub received: BTreeMap<String, Received>,
     /// By data consumer id.
     pub received_data: BTreeMap<String, ReceivedData>,
+    /// By sender and kind: what arrives of it over all consumers together.
+    pub evenness: BTreeMap<(String, String), Evenness>,
     /// RTP packets sent.
     pub packets_sent: u64,
     /// Bytes of their payloads.

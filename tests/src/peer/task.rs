@@ -3,7 +3,7 @@
 use super::link::Link;
 use super::parameters::ConsumedStream;
 use super::source::{Source, vp8};
-use super::stats::{MESSAGES, Received, ReceivedData, Stats};
+use super::stats::{Evenness, MESSAGES, Received, ReceivedData, Stats};
 use crate::protoo::{Message, Protoo};
 use anyhow::Context;
 use parking_lot::Mutex;
@@ -210,7 +210,12 @@ impl Task {
     fn count(&mut self, packet: &RtpPacket) {
         let Some(consumer) = self.streams.get(&*packet.header.ssrc) else { return };
         let mut stats = self.stats.lock();
-        let Some(received) = stats.received.get_mut(consumer) else { return };
+        let Stats { received, evenness, .. } = &mut *stats;
+        let Some(received) = received.get_mut(consumer) else { return };
+        let first = Evenness { last: packet.timestamp, longest: Duration::ZERO };
+        let even = evenness.entry((received.peer.clone(), received.kind.clone())).or_insert(first);
+        even.longest = even.longest.max(packet.timestamp.saturating_duration_since(even.last));
+        even.last = even.last.max(packet.timestamp);
         received.packets += 1;
         received.bytes += packet.payload.len() as u64;
         received.first_packet.get_or_insert(packet.timestamp);

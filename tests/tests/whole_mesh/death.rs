@@ -142,7 +142,7 @@ fn a_node_that_stops_says_so_to_its_clients() {
             peers.push(Peer::join(&mesh.node(number).ws(), PeerOptions::new("r", name).audio()).await?);
         }
         let stopped: NodeId = mesh.node(1).id().clone();
-        mesh.node_mut(1).terminate()?;
+        mesh.node_mut(1).interrupt()?;
         let closed = peers[1].protoo().expect_close(SOON).await?;
         // Any code but 4000: the client shall dial again.
         ensure!(closed.code != 4000 && closed.code != 1006 && !closed.reason.is_empty(), "{closed:?}");

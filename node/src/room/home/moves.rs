@@ -45,7 +45,7 @@ impl HomeRoom {
     }
 
     /// Whether a connection's client knows how to move without a gap.
-    fn is_skein(&self, session: &SessionId) -> bool {
+    pub(super) fn is_skein(&self, session: &SessionId) -> bool {
         let peer = self.seats.get(session).and_then(|seat| self.roster.peers.get(&seat.peer));
         peer.is_some_and(|entry| entry.skein)
     }
@@ -156,6 +156,13 @@ impl HomeRoom {
         (shift.from != shift.to && self.can_move(&shift.session)).then_some(shift)
     }
 
+    /// The shift that has a peer connect once more to where it is; none when it cannot move now.
+    pub fn shift_again(&self, peer: &PeerId) -> Option<Shift> {
+        let entry = self.roster.peers.get(peer)?;
+        let shift = Shift { session: entry.session, from: entry.host.clone(), to: entry.host.clone() };
+        self.can_move(&shift.session).then_some(shift)
+    }
+
     /// Where a peer is.
     pub fn host_of(&self, peer: &PeerId) -> Option<&WorkerAddress> {
         self.roster.peers.get(peer).map(|entry| &entry.host)
@@ -166,6 +173,9 @@ impl HomeRoom {
     pub fn ask_to_move(&mut self, shift: &Shift, token: String, reason: &str, now: Instant) -> Told {
         let Some(seat) = self.seats.get(&shift.session) else { return Vec::new() };
         let peer = seat.peer.clone();
+        if self.plans.contains_key(&peer) {
+            return Vec::new();
+        }
         let Some(entry) = self.roster.peers.get(&peer).filter(|entry| entry.session == shift.session) else {
             return Vec::new();
         };

@@ -3,6 +3,7 @@
 use super::super::roster::tests::{host, peer, producer, session};
 use super::*;
 use crate::placement::field::{Field, NodeFigures, WorkerFigures};
+use crate::placement::shift::Shift;
 use skein_proto::capacity::Cost;
 use skein_proto::room::{RoomMode, RoomWish};
 use skein_proto::rpc::{ProducerEntry, Refusal, Speaker};
@@ -289,4 +290,138 @@ fn what_a_peer_sends_while_it_moves_is_heard_twice_only_where_that_crowds_nobody
             assert_eq!((at("n1"), at("n2")), (Some(2 * one), Some(one)), "{more:?}");
         }
     }
+}
+
+fn figures(free: u64, takes: bool) -> NodeFigures {
+    NodeFigures {
+        workers: vec![WorkerFigures { free, open: free, spare: 0, total: 100_000 }],
+        free_bits: 1 << 40,
+        region: String::new(),
+        zone: String::new(),
+        over: Vec::new(),
+        takes,
+    }
+}
+
+/// A room with these on n1, which drains; those whose names begin with s know how to move. And n2, with so much free.
+fn draining(peers: &[&str], free: u64) -> (HomeRoom, Field, BTreeSet<NodeId>, Instant) {
+    let (mut room, now) = room(9, false);
+    for host in ["n1", "n2"] {
+        room.attach(&node(host));
+    }
+    for (age, of) in (1..).zip(peers) {
+        let entry = PeerEntry { skein: of.starts_with('s'), ..peer(of, age, "n1", true) };
+        room.hear(&node("n1"), change(RosterChange::Peer(entry)), now);
+        let camera =
+            ProducerEntry { sends: estimate::peer(), session: session(age), ..producer(of, of, "n1") };
+        room.hear(&node("n1"), change(RosterChange::Producer(camera)), now);
+    }
+    let mut field = Field::default();
+    field.hear(&node("n1"), figures(100_000, false), now);
+    field.hear(&node("n2"), figures(free, true), now);
+    (room, field, BTreeSet::from([node("n1")]), now)
+}
+
+fn asks(room: &mut HomeRoom, shifts: &[Shift], now: Instant) -> Vec<String> {
+    let ask = |shift: &Shift| {
+        assert_eq!(shift.to.node, node("n2"));
+        let of = room.seats().get(&shift.session).expect("is there").peer.to_string();
+        assert!(!room.ask_to_move(shift, format!("token of {of}"), "why", now).is_empty(), "{of}");
+        of
+    };
+    let asked: Vec<_> = shifts.iter().map(ask).collect();
+    room.asked_to_leave(asked.len(), now, &mut rand::rng());
+    asked
+}
+
+#[test]
+fn peers_leave_a_node_that_drains_a_few_at_once_and_those_who_dial_again_last() {
+    let (mut room, field, drains, mut now) = draining(&["s1", "plain", "s2", "s3"], 100_000);
+    let gone = |room: &mut HomeRoom, of: &str, age, now| {
+        let moved = PeerEntry { from: Some(session(age)), skein: true, ..peer(of, age + 10, "n2", true) };
+        room.hear(&node("n2"), change(RosterChange::Peer(moved)), now);
+        room.hear(&node("n1"), change(RosterChange::PeerGone(name(of), session(age))), now);
+    };
+    let leave = |room: &mut HomeRoom, now| {
+        let field = &field;
+        room.leave(&drains, &[], field, 2, now, &mut rand::rng())
+    };
+    let first = leave(&mut room, now);
+    assert!(leave(&mut room, now).is_empty(), "these are being asked");
+    assert_eq!(asks(&mut room, &first, now), ["s1", "s2"]);
+    now += Duration::from_secs(1);
+    assert!(leave(&mut room, now).is_empty(), "two are on their way");
+    gone(&mut room, "s1", 1, now);
+    let next = leave(&mut room, now);
+    assert_eq!(asks(&mut room, &next, now), ["s3"]);
+    gone(&mut room, "s2", 3, now);
+    now += Duration::from_secs(1);
+    assert!(leave(&mut room, now).is_empty(), "s3 is still there");
+    gone(&mut room, "s3", 4, now);
+    let last = leave(&mut room, now);
+    assert_eq!(asks(&mut room, &last, now), ["plain"]);
+    room.hear(&node("n1"), change(RosterChange::PeerGone(name("plain"), session(2))), now);
+    assert!(!room.is_on(&drains));
+}
+
+#[test]
+fn who_refuses_is_asked_again_later_and_who_has_no_place_stays() {
+    let (mut room, field, drains, now) = draining(&["s1"], 100_000);
+    let shifts = room.leave(&drains, &[], &field, 4, now, &mut rand::rng());
+    assert_eq!(asks(&mut room, &shifts, now), ["s1"]);
+    room.hear(&node("n1"), HostMessage::MoveRefused(session(1)), now);
+    let soon = now + Duration::from_secs(2);
+    assert!(room.leave(&drains, &[], &field, 4, soon, &mut rand::rng()).is_empty());
+    let late = now + Duration::from_secs(11);
+    let mut field = field;
+    field.hear(&node("n2"), figures(100_000, true), late);
+    assert_eq!(room.leave(&drains, &[], &field, 4, late, &mut rand::rng()).len(), 1);
+
+    let (mut room, mut field, drains, now) = draining(&["s1"], 10);
+    assert!(room.leave(&drains, &[], &field, 4, now, &mut rand::rng()).is_empty());
+    field.hear(&node("n2"), figures(100_000, true), now);
+    assert!(room.leave(&drains, &[], &field, 4, now, &mut rand::rng()).is_empty(), "not at once");
+    let later = now + Duration::from_secs(2);
+    assert_eq!(room.leave(&drains, &[], &field, 4, later, &mut rand::rng()).len(), 1);
+}
+
+#[test]
+fn where_room_is_kept_peers_leave_for_that_whatever_gossip_says() {
+    let (mut room, mut field, drains, now) = draining(&["s1"], 100_000);
+    field.hear(&node("n3"), figures(0, true), now);
+    let shifts = room.leave(&drains, &[host("n3")], &field, 4, now, &mut rand::rng());
+    assert_eq!(shifts.iter().map(|shift| shift.to.clone()).collect::<Vec<_>>(), [host("n3")]);
+}
+
+#[test]
+fn a_new_home_hears_of_a_moving_peers_hosts_in_any_order() {
+    for order in [["n1", "n2"], ["n2", "n1"]] {
+        let (mut room, now) = room(9, true);
+        let mut told = Vec::new();
+        for host in order {
+            told.extend(room.attach(&node(host)));
+            let entry = if host == "n1" { peer("p", 1, "n1", true) } else { moving(2, "n2", 1, true) };
+            let roster = Roster { peers: vec![entry], ..Roster::default() };
+            let options = *room.options();
+            told.extend(room.hear(
+                &node(host),
+                HostMessage::Snapshot { roster, pipes: Vec::new(), options },
+                now,
+            ));
+        }
+        let closes =
+            |(_, message): &(NodeId, HomeMessage)| matches!(message, HomeMessage::CloseSession { .. });
+        assert!(!told.iter().any(closes), "{order:?}: {told:?}");
+        assert!(!room.tick(now + ORPHANED).iter().any(closes), "{order:?}");
+        assert_eq!(room.roster.session(&name("p")), Some(session(1)));
+        let told = room.hear(&node("n1"), gone(1), now);
+        assert!(told.contains(&(node("n2"), HomeMessage::Arrived(session(2)))), "{told:?}");
+    }
+    // The older one ended before anybody said that it was there.
+    let (mut room, now) = room(9, true);
+    room.attach(&node("n2"));
+    room.hear(&node("n2"), change(RosterChange::Peer(moving(2, "n2", 1, true))), now);
+    let told = room.tick(now + ORPHANED);
+    assert!(told.contains(&(node("n2"), HomeMessage::Arrived(session(2)))), "{told:?}");
+    assert_eq!(room.roster.session(&name("p")), Some(session(2)));
 }

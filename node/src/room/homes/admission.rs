@@ -114,7 +114,7 @@ impl Homes {
     /// A home that takes over a room from one that is gone knows what that is like when a host has said it.
     async fn wait_for_options(&self, admit: &Admit) {
         let until = Instant::now() + OPTIONS_DEADLINE;
-        let took_over = self.member_lost.lock().is_some_and(|at| at.elapsed() < TAKEOVER);
+        let took_over = self.members.lock().lost.is_some_and(|at| at.elapsed() < TAKEOVER);
         while took_over && admit.wish.is_empty() && Instant::now() < until {
             let knows = {
                 let mut rooms = self.rooms.lock();

@@ -2,12 +2,12 @@
 //! much, and keeps up what rooms are guaranteed.
 
 use super::reserve::Kept;
-use super::{HomeRoom, Homes};
+use super::{Home, HomeRoom, Homes};
 use crate::placement::shift::Shift;
 use skein_proto::capacity::{Cost, Sends};
-use skein_proto::ids::{NodeId, PeerId, RoomId, SessionId, WorkerAddress};
+use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{Claim, MovePeer, Outlook, Refusal, Reply};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,10 @@ const BALANCE: Duration = Duration::from_secs(2);
 const RENEW: Duration = Duration::from_secs(5);
 /// How long peers may take to leave, where a newcomer waits for their place.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How many peers the rooms of a home have on their way off nodes that drain, at most.
+const LEAVING: usize = 32;
+/// How many places are asked for a peer of which only the entry goes.
+const OTHERWISE: usize = 3;
 /// How often that is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -46,6 +50,15 @@ impl Promise {
         self.demands.iter().find(|(other, _)| other == at).map_or(Cost::ZERO, |(_, cost)| *cost)
     }
 
+    /// What nodes that drain keep has to be kept elsewhere.
+    fn leave(&mut self, drains: &BTreeSet<NodeId>) {
+        let before = self.demands.len();
+        self.demands.retain(|(at, _)| !drains.contains(&at.node));
+        if self.demands.len() < before {
+            (self.renewed, self.tried) = (None, None);
+        }
+    }
+
     /// Takes what is kept for a peer's move.
     pub(super) fn claim(&mut self, session: SessionId) -> Option<Kept> {
         self.moves.remove(&session)
@@ -68,7 +81,11 @@ impl Homes {
     /// Looks after all rooms.
     pub(super) fn balance(self: &Arc<Self>, now: Instant) {
         let mut rooms = self.rooms.lock();
-        for (id, home) in rooms.iter_mut() {
+        let drains = self.field.lock().drains.clone();
+        let leaving = || rooms.values().map(|home| home.room.leaving(&drains)).sum();
+        let mut leave = if drains.is_empty() { 0 } else { LEAVING.saturating_sub(leaving()) };
+        for (id, home) in rooms.iter_mut().filter(|(_, home)| !home.left) {
+            home.guaranteed.leave(&drains);
             home.guaranteed.given_up(&home.room).into_iter().for_each(|kept| self.release(kept));
             if home.guaranteed.renewed.is_some_and(|at| now.duration_since(at) >= RENEW) {
                 home.guaranteed.renewed = Some(now);
@@ -88,6 +105,10 @@ impl Homes {
                     }
                 });
             }
+            if !drains.is_empty() && home.room.is_on(&drains) {
+                leave = leave.saturating_sub(self.leave(id, home, &drains, leave, now));
+                continue;
+            }
             if now.duration_since(home.balanced) < BALANCE && !home.room.grew() {
                 continue;
             }
@@ -102,6 +123,32 @@ impl Homes {
                 });
             }
         }
+    }
+
+    /// Has peers of a room leave nodes that drain, at most `most`. Answers how many.
+    fn leave(
+        self: &Arc<Self>,
+        id: &RoomId,
+        home: &mut Home,
+        drains: &BTreeSet<NodeId>,
+        most: usize,
+        now: Instant,
+    ) -> usize {
+        let most = most.min(self.settings.placement.moves_at_once as usize);
+        let first = home.guaranteed.places(&home.room);
+        let field = self.field.lock();
+        let shifts = home.room.leave(drains, &first, &field.field, most, now, &mut rand::rng());
+        let count = shifts.len();
+        if count > 0 {
+            let (homes, id) = (Arc::clone(self), id.clone());
+            self.tasks.spawn(async move {
+                let asked = homes.begin_moves(&id, &shifts, "its host goes").await.len();
+                if let Some(home) = homes.rooms.lock().get_mut(&id) {
+                    home.room.asked_to_leave(asked, Instant::now(), &mut rand::rng());
+                }
+            });
+        }
+        count
     }
 
     fn forget_promise(&self, room: &RoomId) {
@@ -223,24 +270,30 @@ impl Homes {
         asked
     }
 
-    /// An operator moves a peer.
+    /// An operator moves a peer, or its entry wants to be rid of it.
     pub async fn move_peer(&self, wish: MovePeer) -> Reply {
-        let MovePeer { room, peer, node } = wish;
-        if let Some(home) = self.elsewhere(&room) {
+        if let Some(home) = self.elsewhere(&wish.room) {
             return Reply::NotHome(home);
         }
-        let shift = match self.shift_for(&room, &peer, node.as_ref()) {
-            Ok(shift) => shift,
+        let reason = if wish.same_host { "its entry goes" } else { "an operator moves it" };
+        let shifts = match self.shifts_for(&wish) {
+            Ok(shifts) => shifts,
             Err(refusal) => return Reply::Refused(refusal),
         };
-        let to = shift.to.clone();
-        if self.begin_moves(&room, &[shift], "an operator moves it").await.is_empty() {
-            return Reply::Refused(Refusal::NotAllowed(format!("{to} has no room for it")));
+        let mut full = Vec::new();
+        for shift in shifts {
+            let to = shift.to.to_string();
+            if !self.begin_moves(&wish.room, &[shift], reason).await.is_empty() {
+                return Reply::Done;
+            }
+            full.push(to);
         }
-        Reply::Done
+        Reply::Refused(Refusal::NotAllowed(format!("{} has no room for it", full.join(", "))))
     }
 
-    fn shift_for(&self, room: &RoomId, peer: &PeerId, node: Option<&NodeId>) -> Result<Shift, Refusal> {
+    /// Where a peer could go, the best place first.
+    fn shifts_for(&self, wish: &MovePeer) -> Result<Vec<Shift>, Refusal> {
+        let MovePeer { room, peer, node, same_host } = wish;
         let refuse = |why: String| Err(Refusal::NotAllowed(why));
         let rooms = self.rooms.lock();
         let Some(home) = rooms.get(room) else { return refuse(format!("room {room}: there is none")) };
@@ -260,15 +313,22 @@ impl Homes {
                 field.regions(None).iter().flat_map(|region| field.freest(region, usize::MAX, now)).collect()
             }
         };
-        let free = |at: &WorkerAddress| field.left(at, now).unwrap_or_default().packets;
+        let free = |at: &WorkerAddress| std::cmp::Reverse(field.left(at, now).unwrap_or_default().packets);
         let elsewhere =
             places.into_iter().filter(|to| if node.is_some() { to != at } else { to.node != at.node });
-        let Some(to) = elsewhere.max_by_key(free) else {
+        let mut elsewhere: Vec<_> = elsewhere.collect();
+        elsewhere.sort_by_key(free);
+        elsewhere.truncate(if *same_host { OTHERWISE } else { 1 });
+        let stays = *same_host && field.takes(&at.node, now);
+        if elsewhere.is_empty() && !stays {
             return refuse("there is no other worker".to_owned());
-        };
-        match home.room.shift_to(peer, &to) {
-            Some(shift) => Ok(shift),
-            None => refuse(format!("peer {peer}: is on its way already")),
         }
+        let again = if stays { home.room.shift_again(peer) } else { None };
+        let shifts = elsewhere.iter().filter_map(|to| home.room.shift_to(peer, to));
+        let shifts: Vec<_> = again.into_iter().chain(shifts).collect();
+        if shifts.is_empty() {
+            return refuse(format!("peer {peer}: is on its way already"));
+        }
+        Ok(shifts)
     }
 }

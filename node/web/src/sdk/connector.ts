@@ -80,13 +80,23 @@ export class Connector {
    * current stays as it is.
    *
    * @param wanted whether it still is, asked before each further one
+   * @param instead where to dial where the node of the current one goes: that is left out then, and another is current
    */
-  async once(open: (endpoint: string) => Promise<Session>, wanted: () => boolean): Promise<Session> {
+  async once(
+    open: (endpoint: string) => Promise<Session>,
+    wanted: () => boolean,
+    instead: readonly string[] = [],
+  ): Promise<Session> {
     const { current, all } = this.#endpoints;
+    const order = instead.length
+      ? this.#endpoints.instead(instead)
+      : [current, ...all.filter((one) => one !== current)];
     let problem: unknown;
-    for (const endpoint of [current, ...all.filter((one) => one !== current)]) {
+    for (const endpoint of order) {
       try {
-        return await open(endpoint);
+        const session = await open(endpoint);
+        if (instead.length) this.#endpoints.use(endpoint);
+        return session;
       } catch (error) {
         problem = error;
         if (isFinal(error) || !wanted()) break;

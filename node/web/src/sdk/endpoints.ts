@@ -106,6 +106,16 @@ export class Endpoints {
     this.#learnt = this.#usable(endpoints);
   }
 
+  /** Where to dial instead of the current one, which goes: what a node told of, then all others that are known. */
+  instead(told: readonly string[]): string[] {
+    return [...new Set([...this.#usable(told), ...this.all.filter((one) => one !== this.#current)])];
+  }
+
+  /** A connection by this one stands: it is the current one. */
+  use(endpoint: string): void {
+    this.#current = endpoint;
+  }
+
   /** Goes on to the next one, after the current one failed or went away. */
   advance(): string {
     const all = this.all;

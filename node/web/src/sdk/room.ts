@@ -377,6 +377,7 @@ export class Room extends Emitter<RoomEvents> {
             // What it asked to be it goes on being; what the room is like is settled.
             (endpoint) => this.#dial(endpoint, { role: this.#options.role, move: token }),
             () => this.#move === move,
+            request.endpoints,
           ),
         join: (next) => next.join(this.#displayName, this.#device),
         joined: (present) => this.#roster.joined(present),

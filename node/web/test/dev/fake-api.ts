@@ -15,6 +15,7 @@ function node(id: string, region: string, workers: number[], more: Partial<NodeS
     total_streams: workers.length * 500,
     workers,
     peers: 0,
+    sockets: 0,
     rooms: 0,
     url: `http://${id}.skein.example:4443`,
     version: '0.1.0',
