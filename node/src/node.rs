@@ -125,12 +125,15 @@ impl Node {
             options: config.room.options(),
             max_size: config.room.max_size,
             placement: config.placement.clone(),
+            max_waiting: config.scaling.max_waiting,
         };
         let homes = Homes::new(mesh.clone(), settings, tasks.clone());
         let signaling = Arc::new(Signaling {
             mesh: mesh.clone(),
             limits: config.signaling.clone(),
             rooms: config.room.clone(),
+            patience: Duration::from_secs_f64(config.scaling.patience_s),
+            max_waiting: config.scaling.max_waiting_clients,
             verifier,
             counts,
             counters: SignalingCounters::default(),
@@ -269,6 +272,7 @@ async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream
     let accounts = rooms.context().workers.accounts();
     let reply = match call {
         Call::Admit(admit) => homes.admit(admit).await,
+        Call::Unwait(unwait) => homes.unwait(unwait),
         Call::Reserve(reserve) => match accounts.reserve(&reserve, Instant::now()) {
             Ok(left) => Reply::Reserved { left },
             Err(full) => Reply::Full { worker: full.worker, left: full.left.packets },

@@ -20,6 +20,9 @@ pub struct MeshStatus {
     pub nodes: Vec<NodeStatus>,
     /// How many rooms there are.
     pub rooms: u32,
+    /// How many joins wait for a machine.
+    #[serde(default)]
+    pub waiting: u32,
 }
 
 /// How a node is, as another sees it.
@@ -59,6 +62,9 @@ pub struct NodeStatus {
     pub peers: u32,
     /// Rooms whose home it is.
     pub rooms: u32,
+    /// Joins to these that wait for a machine.
+    #[serde(default)]
+    pub waiting: u32,
     /// Address of its HTTP and WebSocket server.
     pub url: String,
     /// Version of its program.

@@ -3,6 +3,9 @@
 mod admission;
 mod balance;
 mod reserve;
+#[cfg(test)]
+mod tests;
+mod waiting;
 
 use super::home::{HomeRoom, Told};
 use crate::mesh::{Mesh, MeshStream, View};
@@ -22,6 +25,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use waiting::Waiting;
 
 /// How many messages may wait for a host. One that falls further behind is cut off, and starts over with a snapshot.
 const QUEUE: usize = 4096;
@@ -39,6 +43,8 @@ pub struct HomeSettings {
     pub max_size: u32,
     /// How hosts are chosen.
     pub placement: config::Placement,
+    /// How many joins wait at most for a machine.
+    pub max_waiting: usize,
 }
 
 /// All rooms whose home this node is.
@@ -53,6 +59,7 @@ pub struct Homes {
     member_lost: Mutex<Option<Instant>>,
     /// How many peers a room has in the end, of those whose home this node was.
     typical: Mutex<Typical>,
+    waiting: Waiting,
 }
 
 /// The mesh's capacity, and how often each node has said it.
@@ -79,6 +86,7 @@ impl Homes {
     /// No rooms yet. `tasks` owns what is done for them beside what callers wait for.
     pub fn new(mesh: Mesh, settings: HomeSettings, tasks: TaskTracker) -> Arc<Self> {
         let typical = Typical::new(settings.placement.typical_peers);
+        let waiting = Waiting::new(settings.max_waiting);
         Arc::new(Self {
             mesh,
             settings,
@@ -88,6 +96,7 @@ impl Homes {
             members_changed: Mutex::new(Instant::now()),
             member_lost: Mutex::new(None),
             typical: Mutex::new(typical),
+            waiting,
         })
     }
 
@@ -119,8 +128,13 @@ impl Homes {
         self.typical.lock().peers()
     }
 
-    /// Passes time to all rooms, until it is cancelled.
+    /// Looks after all rooms and those who wait, until it is cancelled.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
+        tokio::join!(self.call_waiting(&cancel), self.pass_time(&cancel));
+    }
+
+    /// Passes time to all rooms, until it is cancelled.
+    async fn pass_time(self: &Arc<Self>, cancel: &CancellationToken) {
         let mut view = self.mesh.view();
         let mut members = names(&view.borrow());
         let mut ticks = tokio::time::interval(TICK);
@@ -141,6 +155,7 @@ impl Homes {
                         *self.members_changed.lock() = Instant::now();
                     }
                     self.field.lock().look(&view, Instant::now());
+                    self.waiting.look();
                 }
                 _ = ticks.tick() => {
                     self.tick(Instant::now());
