@@ -2,6 +2,8 @@
 
 mod admit;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use crate::media::Counts;

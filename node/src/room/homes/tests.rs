@@ -1,16 +1,14 @@
 //! Joins that wait, at homes in a mesh in this process. Hosts are no more than a number of packets a second.
 
 use super::*;
-use crate::mesh::{Incoming, MeshSettings};
+use crate::mesh::{Incoming, in_process};
 use crate::placement::estimate;
-use skein_bootstrap::identity::Authority;
-use skein_proto::gossip::{Facts, Lead, Load, WorkerLoad};
+use skein_proto::gossip::{Lead, Load, WorkerLoad};
 use skein_proto::ids::SessionId;
 use skein_proto::room::RoomWish;
 use skein_proto::rpc::{Admit, Call, InLine, Open, Refusal, Reply, Unwait};
 use skein_proto::signaling::Role;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tempfile::TempDir;
 
 const LONG: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(1);
@@ -66,52 +64,18 @@ impl Drop for Node {
     }
 }
 
-struct World {
-    authority: Authority,
-    folder: TempDir,
-}
+struct World(in_process::World);
 
 impl World {
     fn new() -> Self {
-        Self {
-            authority: Authority::generate("dev").expect("an authority"),
-            folder: tempfile::tempdir().expect("a folder"),
-        }
+        Self(in_process::World::new())
     }
 
     async fn node(&self, name: &str, seeds: &[&Node]) -> Node {
-        let id: NodeId = name.parse().expect("a name");
-        let identity = self.authority.issue("dev", &id).expect("issues");
-        let file = |kind: &str, text: &str| {
-            let path = self.folder.path().join(format!("{name}.{kind}"));
-            std::fs::write(&path, text).expect("writes");
-            path
-        };
-        let config = config::Mesh {
-            name: "dev".to_owned(),
-            listen: ([127, 0, 0, 1], 0).into(),
-            advertise: None,
-            seeds: seeds.iter().map(|node| node.mesh.addr()).collect(),
-            ca: file("ca", self.authority.certificate_pem()),
-            cert: file("cert", &identity.certificate_pem),
-            key: file("key", &identity.key_pem),
-        };
-        let facts = Facts {
-            role: "node".to_owned(),
-            region: "local".to_owned(),
-            zone: String::new(),
-            url: format!("http://{name}"),
-            version: "1".to_owned(),
-        };
-        let settings = MeshSettings { config, node: id, facts, phase: Phase::Ready };
-        let (mesh, incoming) = Mesh::start(settings).await.expect("starts");
+        let seeds: Vec<_> = seeds.iter().map(|node| node.mesh.addr()).collect();
+        let (mesh, incoming) = self.0.mesh(name, &seeds).await;
         let settings = HomeSettings {
-            options: RoomOptions {
-                mode: skein_proto::room::RoomMode::Conference,
-                size: 500,
-                guaranteed: false,
-                last_n: 0,
-            },
+            options: config::Room::default().options(),
             max_size: 20_000,
             placement: config::Placement::default(),
             max_waiting: 2000,
