@@ -134,6 +134,7 @@ impl Node {
             options: config.room.options(),
             max_size: config.room.max_size,
             placement: config.placement.clone(),
+            max_waiting: config.scaling.max_waiting,
         };
         let homes = Homes::new(mesh.clone(), settings, tasks.clone());
         let leader = Leader::start(config, mesh.clone(), cloud, tasks.clone(), &cancel)?;
@@ -141,6 +142,8 @@ impl Node {
             mesh: mesh.clone(),
             limits: config.signaling.clone(),
             rooms: config.room.clone(),
+            patience: Duration::from_secs_f64(config.scaling.patience_s),
+            max_waiting: config.scaling.max_waiting_clients,
             verifier,
             sockets: Arc::new(Sockets::default()),
             counts,
@@ -307,6 +310,7 @@ async fn answer(parts: &Parts, from: NodeId, call: Call, mut stream: MeshStream)
             let worker = demands.first().map_or(0, |(worker, _)| *worker);
             Reply::Full { worker, left: accounts.figures(worker, Instant::now()).free }
         }
+        Call::Unwait(unwait) => homes.unwait(unwait),
         Call::Reserve(reserve) => match accounts.reserve(&reserve, Instant::now()) {
             Ok(left) => Reply::Reserved { left },
             Err(full) => Reply::Full { worker: full.worker, left: full.left.packets },

@@ -10,6 +10,7 @@
 //! | [`ledger`] | a host's books: what is carried, reserved, guaranteed |
 //! | [`field`] | the mesh's capacity as a home sees it |
 //! | [`choose`] | which workers a peer may go to, in order, and what to reserve where |
+//! | [`queue`] | who waits for a machine, and whose turn it is |
 //! | [`typical`] | how many peers rooms have in the end |
 //! | [`shift`] | who moves where, to make room or to bring a room together |
 
@@ -18,6 +19,7 @@ pub mod estimate;
 pub mod field;
 pub mod layout;
 pub mod ledger;
+pub mod queue;
 pub mod relay;
 pub mod seats;
 pub mod shift;

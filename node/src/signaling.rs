@@ -3,6 +3,9 @@
 mod admit;
 mod socket;
 mod sockets;
+#[cfg(test)]
+mod tests;
+mod waiting;
 
 pub use sockets::Sockets;
 
@@ -18,7 +21,8 @@ use skein_proto::ids::{PeerId, RoomId};
 use skein_proto::room::{RoomError, RoomWish};
 use skein_proto::signaling::{Role, SUBPROTOCOL};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +47,10 @@ pub struct SignalingCounters {
     pub floods: AtomicU64,
     /// Clients that went without a word.
     pub vanished: AtomicU64,
+    /// Joins that waited for a machine until their time was up.
+    pub impatient: AtomicU64,
+    /// Clients that wait for a machine right now.
+    pub waiting: AtomicUsize,
 }
 
 impl SignalingCounters {
@@ -56,6 +64,7 @@ impl SignalingCounters {
             ("client_frames_too_large", &self.frames_too_large),
             ("client_floods", &self.floods),
             ("clients_vanished", &self.vanished),
+            ("joins_waited_in_vain", &self.impatient),
         ]
         .into_iter()
         .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
@@ -71,6 +80,10 @@ pub struct Signaling {
     pub limits: config::Signaling,
     /// What rooms are like.
     pub rooms: config::Room,
+    /// How long a client that knows Skein's additions waits for a machine.
+    pub patience: Duration,
+    /// How many clients wait for one at most.
+    pub max_waiting: usize,
     /// Checks client tokens, where the mesh asks for them.
     pub verifier: Option<Verifier>,
     /// The WebSockets that stand.

@@ -20,6 +20,9 @@ pub struct MeshStatus {
     pub nodes: Vec<NodeStatus>,
     /// How many rooms there are.
     pub rooms: u32,
+    /// How many joins wait for a machine.
+    #[serde(default)]
+    pub waiting: u32,
 }
 
 /// `GET /v1/scaling`: what the leader knows of growing and shrinking, and did about it.
@@ -97,6 +100,9 @@ pub struct NodeStatus {
     pub sockets: u32,
     /// Rooms whose home it is.
     pub rooms: u32,
+    /// Joins to these that wait for a machine.
+    #[serde(default)]
+    pub waiting: u32,
     /// Address of its HTTP and WebSocket server.
     pub url: String,
     /// Version of its program.

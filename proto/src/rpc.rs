@@ -19,7 +19,8 @@ pub mod lease;
 mod placement;
 
 pub use placement::{
-    Admit, Admitted, Claim, Guarantee, MovePeer, Outlook, Publish, Refusal, Reserve, Ticket,
+    Admit, Admitted, Claim, Guarantee, InLine, MovePeer, Outlook, Publish, Refusal, Reserve, Ticket, Unwait,
+    Wait,
 };
 
 use crate::capacity::Sends;
@@ -111,6 +112,8 @@ pub struct Hello {
 pub enum Call {
     /// Entry to home: a client wants into a room.
     Admit(Admit),
+    /// Entry to home: a client that waits is gone.
+    Unwait(Unwait),
     /// Home to host: keep room on workers for a session, all or nothing.
     Reserve(Reserve),
     /// Home to host: another host refused its part, so this one is not needed.
@@ -152,6 +155,8 @@ pub enum Reply {
     Admitted(Admitted),
     /// It may not.
     Refused(Refusal),
+    /// It may when there is a place.
+    Wait(Wait),
     /// The workers keep the room asked for.
     Reserved {
         /// What is left on each worker that was asked, packets a second.

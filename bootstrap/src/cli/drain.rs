@@ -213,12 +213,13 @@ mod tests {
             workers: vec![1],
             peers,
             sockets,
+            waiting: 0,
             rooms: 0,
             url: "http://127.0.0.1:4440".to_owned(),
             version: "0.1.0".to_owned(),
         };
         let (mesh, asked) = ("dev".to_owned(), "node-1".parse().expect("a name"));
-        let status = MeshStatus { mesh, node: asked, leader: None, nodes: vec![node], rooms: 0 };
+        let status = MeshStatus { mesh, node: asked, leader: None, nodes: vec![node], rooms: 0, waiting: 0 };
         serde_json::to_string(&status).expect("is JSON")
     }
 

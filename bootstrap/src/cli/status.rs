@@ -121,9 +121,13 @@ fn innermost(error: &dyn std::error::Error) -> String {
 fn summary(status: &MeshStatus) -> String {
     let leader =
         status.leader.as_ref().map_or_else(|| "no leader".to_owned(), |leader| format!("leader {leader}"));
+    let waiting = match status.waiting {
+        0 => String::new(),
+        joins => format!(", {} waiting for a machine", super::count(joins.into(), "join")),
+    };
     let total = |of: fn(&NodeStatus) -> u32| status.nodes.iter().map(of).map(u64::from).sum::<u64>();
     format!(
-        "mesh {}, as {} sees it: {}, {leader}, {}, {}, {} of {} streams free",
+        "mesh {}, as {} sees it: {}, {leader}, {}, {}, {} of {} streams free{waiting}",
         status.mesh,
         status.node,
         super::count(status.nodes.len() as u64, "node"),
@@ -202,6 +206,7 @@ mod tests {
             peers: 3,
             sockets: 3,
             rooms: 1,
+            waiting: 0,
             url: "http://127.0.0.1:4440".to_owned(),
             version: "0.1.0".to_owned(),
         };
@@ -211,7 +216,15 @@ mod tests {
             leader: Some("node-2".parse().expect("a name")),
             nodes: vec![node("node-1", 250), node("node-2", 1000)],
             rooms: 2,
+            waiting: 0,
         }
+    }
+
+    #[test]
+    fn who_waits_is_shown_when_somebody_does() {
+        assert!(!summary(&status()).contains("waiting"));
+        let waiting = MeshStatus { waiting: 3, ..status() };
+        assert!(summary(&waiting).ends_with("streams free, 3 joins waiting for a machine"), "{waiting:?}");
     }
 
     /// A server that answers one request.

@@ -52,6 +52,10 @@ pub struct Scaling {
     pub warm: u32,
     /// Seconds for which a join waits for a machine, where its client knows Skein's additions. Others wait 20 at most.
     pub patience_s: f64,
+    /// How many joins wait at most at the homes on one node; more are refused.
+    pub max_waiting: usize,
+    /// How many of a node's own clients wait at most, wherever their rooms' homes are; more are refused.
+    pub max_waiting_clients: usize,
     /// The machine types to choose from.
     pub types: Vec<MachineType>,
     /// Nodes as processes on this machine.
@@ -77,6 +81,8 @@ impl Default for Scaling {
             interval_s: 3.0,
             warm: 0,
             patience_s: 300.0,
+            max_waiting: 2000,
+            max_waiting_clients: 2000,
             types: Vec::new(),
             process: ProcessCloud::default(),
             ec2: Ec2Cloud::default(),

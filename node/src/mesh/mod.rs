@@ -31,6 +31,8 @@ mod tls;
 mod view;
 
 #[cfg(test)]
+pub(crate) mod in_process;
+#[cfg(test)]
 mod tests;
 
 pub use counters::MeshCounters;

@@ -86,7 +86,8 @@ impl Operator {
         let nodes = node_statuses(&view);
         let leader = view.leader().map(|leader| leader.id.clone());
         let rooms = nodes.iter().map(|node| node.rooms).sum();
-        MeshStatus { mesh: view.mesh.clone(), node: view.own.clone(), leader, nodes, rooms }
+        let waiting = nodes.iter().map(|node| node.waiting).fold(0, u32::saturating_add);
+        MeshStatus { mesh: view.mesh.clone(), node: view.own.clone(), leader, nodes, rooms, waiting }
     }
 
     /// `/v1/rooms`: every home is asked.
@@ -198,7 +199,8 @@ impl Operator {
                 to: pipe.to.into(),
             })
         });
-        let counters = self.mesh.counters().read().into_iter().chain(self.signaling.counters.read());
+        let counters = self.mesh.counters().read().into_iter();
+        let counters = counters.chain(self.signaling.counters.read()).chain(self.homes.counters());
         NodeDetail {
             id: self.mesh.id().clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -238,6 +240,7 @@ pub fn node_statuses(view: &View) -> Vec<NodeStatus> {
             peers: member.load.peers,
             sockets: member.load.sockets,
             rooms: member.load.rooms,
+            waiting: member.queue.joins,
             url: member.facts.url.clone(),
             version: member.facts.version.clone(),
         })

@@ -16,6 +16,7 @@ pub fn text(operator: &Operator) -> Result<String, fmt::Error> {
     registry.register_collector(Box::new(Snapshot {
         node: operator.node_detail(),
         mesh: operator.mesh_status(),
+        waiting: count(operator.homes.waiting()),
     }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
@@ -26,6 +27,7 @@ pub fn text(operator: &Operator) -> Result<String, fmt::Error> {
 struct Snapshot {
     node: NodeDetail,
     mesh: MeshStatus,
+    waiting: u32,
 }
 
 impl Collector for Snapshot {
@@ -44,6 +46,7 @@ impl Collector for Snapshot {
             ("pipe_transports", "Ends of pipes", node.pipe_transports),
             ("piped_producers", "Producers that come in through pipes", count(node.pipes.len())),
             ("data_pipes", "Data producers that come in from elsewhere", node.data_pipes),
+            ("joins_waiting", "Joins that wait for a machine at the node's homes", self.waiting),
             ("mesh_nodes", "Nodes of the mesh that are not dead", count(self.mesh.nodes.len())),
         ];
         for (name, help, value) in gauges {

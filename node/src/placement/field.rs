@@ -4,6 +4,7 @@
 //! It is always a little old. Nothing is decided by it but whom to ask first.
 
 use super::ledger::kept_for_moves;
+use super::queue::Level;
 use rand::Rng;
 use rand::seq::SliceRandom;
 use skein_proto::capacity::Cost;
@@ -172,6 +173,24 @@ impl Field {
             region.take(at, &before);
             region.put(at, worker);
         }
+    }
+
+    /// What is free on all nodes that take peers.
+    pub fn level(&self, now: Instant) -> Level {
+        let takes = |known: &&Known| {
+            known.figures.takes && now.saturating_duration_since(known.heard) <= FIGURES_LIFE
+        };
+        let mut level = Level::default();
+        for known in self.nodes.values().filter(takes) {
+            for worker in &known.figures.workers {
+                level.best = level.best.max(worker.free);
+                level.largest = level.largest.max(worker.total);
+                level.free += Cost::new(worker.free, 0);
+                level.total = level.total.saturating_add(worker.total);
+            }
+            level.free += Cost::new(0, known.figures.free_bits);
+        }
+        level
     }
 
     /// What is left on a worker; none where nothing is known of it that is newer than [`FIGURES_LIFE`].

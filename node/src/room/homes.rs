@@ -3,6 +3,9 @@
 mod admission;
 mod balance;
 mod reserve;
+#[cfg(test)]
+mod tests;
+mod waiting;
 
 use super::home::{HomeRoom, Told};
 use crate::mesh::{Mesh, MeshStream, View};
@@ -22,6 +25,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use waiting::Waiting;
 
 /// How many messages may wait for a host. One that falls further behind is cut off, and starts over with a snapshot.
 const QUEUE: usize = 4096;
@@ -41,6 +45,8 @@ pub struct HomeSettings {
     pub max_size: u32,
     /// How hosts are chosen.
     pub placement: config::Placement,
+    /// How many joins wait at most for a machine.
+    pub max_waiting: usize,
 }
 
 /// All rooms whose home this node is.
@@ -53,6 +59,7 @@ pub struct Homes {
     members: Mutex<Members>,
     /// How many peers a room has in the end, of those whose home this node was.
     typical: Mutex<Typical>,
+    waiting: Waiting,
 }
 
 /// Among which nodes rooms have their homes.
@@ -110,6 +117,7 @@ impl Homes {
         let typical = Typical::new(settings.placement.typical_peers);
         let nodes = members(&mesh.view().borrow());
         let members = Members { nodes, changed: Instant::now(), lost: None };
+        let waiting = Waiting::new(settings.max_waiting);
         Arc::new(Self {
             mesh,
             settings,
@@ -118,6 +126,7 @@ impl Homes {
             field: Mutex::new(FieldOf::default()),
             members: Mutex::new(members),
             typical: Mutex::new(typical),
+            waiting,
         })
     }
 
@@ -149,8 +158,13 @@ impl Homes {
         self.typical.lock().peers()
     }
 
-    /// Passes time to all rooms, until it is cancelled.
+    /// Looks after all rooms and those who wait, until it is cancelled.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
+        tokio::join!(self.call_waiting(&cancel), self.pass_time(&cancel));
+    }
+
+    /// Passes time to all rooms, until it is cancelled.
+    async fn pass_time(self: &Arc<Self>, cancel: &CancellationToken) {
         let mut view = self.mesh.view();
         let mut ticks = tokio::time::interval(TICK);
         loop {
@@ -163,6 +177,7 @@ impl Homes {
                     let view = view.borrow_and_update().clone();
                     self.members.lock().look(&view, Instant::now());
                     self.field.lock().look(&view, Instant::now());
+                    self.waiting.look();
                 }
                 _ = ticks.tick() => {
                     self.tick(Instant::now());

@@ -2,19 +2,21 @@
 
 use super::admit::{self, AdmitError};
 use super::sockets::Seat;
+use super::waiting::{self, Early};
 use super::{Client, Signaling};
 use crate::mesh::{MeshReceiver, MeshSender, MeshStream};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use governor::{Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
-use skein_proto::rpc::{Admit, Admitted, Open, Refusal, SessionFrame, SessionOpen};
+use skein_proto::rpc::{Admit, Admitted, Open, Refusal, SessionFrame, SessionOpen, Wait};
 use skein_proto::signaling::CLOSE_FOR_GOOD;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How long a client may take nothing before it is cut off.
@@ -32,21 +34,21 @@ const FRAMES_PER_REQUEST: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
 /// Close codes of RFC 6455, section 7.4.1, and of IANA's registry.
 const GOING_AWAY: u16 = 1001;
 const UNSUPPORTED: u16 = 1003;
-const POLICY: u16 = 1008;
+pub(super) const POLICY: u16 = 1008;
 const TOO_LARGE: u16 = 1009;
 const INTERNAL: u16 = 1011;
 const RESTART: u16 = 1012;
-const TRY_AGAIN: u16 = 1013;
+pub(super) const TRY_AGAIN: u16 = 1013;
 
 /// How a socket ends.
-enum End {
+pub(super) enum End {
     /// The client closed it or is gone.
     Client(String),
     /// The node closes it.
     Close(u16, String),
 }
 
-fn close(code: u16, reason: impl Into<String>) -> End {
+pub(super) fn close(code: u16, reason: impl Into<String>) -> End {
     End::Close(code, reason.into())
 }
 
@@ -99,15 +101,15 @@ async fn relay(
     sink: &mut SplitSink<WebSocket, Message>,
     frames: &mut SplitStream<WebSocket>,
 ) -> End {
-    let stream = match place(edge, client, seat).await {
-        Ok(stream) => stream,
+    let inlet = Inlet::new(edge);
+    let (stream, early) = match waiting::place(edge, client, seat, &inlet, sink, frames).await {
+        Ok(placed) => placed,
         Err(end) => return end,
     };
     let (mut sender, mut receiver) = stream.split();
-    let last_heard = Mutex::new(Instant::now());
     let end = tokio::select! {
-        end = up(edge, frames, &mut sender, &last_heard) => end,
-        end = down(edge, sink, &mut receiver, &last_heard) => end,
+        end = up(&inlet, early, frames, &mut sender) => end,
+        end = down(&inlet, sink, &mut receiver) => end,
     };
     // The host hears of it at once, and not only when the stream ends.
     let frame = match &end {
@@ -122,9 +124,14 @@ async fn relay(
     end
 }
 
-/// Gets the client admitted and opens its session on the host.
-async fn place(edge: &Signaling, client: &Client, seat: &Seat) -> Result<MeshStream, End> {
-    let wish = Admit {
+/// Gets the client admitted and opens its session on the host. While there is no place, `waits` is told.
+pub(super) async fn place(
+    edge: &Signaling,
+    client: &Client,
+    seat: &Seat,
+    waits: &watch::Sender<Option<Wait>>,
+) -> Result<MeshStream, End> {
+    let mut wish = Admit {
         room: client.room.clone(),
         peer: client.peer.clone(),
         entry: edge.mesh.id().clone(),
@@ -133,11 +140,12 @@ async fn place(edge: &Signaling, client: &Client, seat: &Seat) -> Result<MeshStr
         wish: client.wish,
         moving: client.moving.clone(),
         skein: client.skein,
+        line: None,
     };
     let mut problem = String::new();
     for _ in 0..PLACEMENTS {
         let Admitted { session, host, role, options, from, quiet } =
-            admit::admit(&edge.mesh, &wish).await.map_err(|error| {
+            admit::admit(&edge.mesh, &mut wish, waits).await.map_err(|error| {
                 edge.counters.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(room = %client.room, peer = %client.peer, %error, "a join is refused");
                 match error {
@@ -166,53 +174,119 @@ async fn place(edge: &Signaling, client: &Client, seat: &Seat) -> Result<MeshStr
             }
             Err(error) => problem = error.to_string(),
         }
+        wish.line = None;
     }
     Err(close(INTERNAL, format!("the host does not answer: {problem}")))
 }
 
-/// From the client to its host.
+/// What is checked of everything that a client sends.
+pub(super) struct Inlet<'a> {
+    edge: &'a Signaling,
+    rate: DefaultDirectRateLimiter,
+    last_heard: Mutex<Instant>,
+}
+
+impl<'a> Inlet<'a> {
+    fn new(edge: &'a Signaling) -> Self {
+        let requests = NonZeroU32::new(edge.limits.requests_per_second).unwrap_or(NonZeroU32::MIN);
+        let rate = RateLimiter::direct(Quota::per_second(requests.saturating_mul(FRAMES_PER_REQUEST)));
+        Self { edge, rate, last_heard: Mutex::new(Instant::now()) }
+    }
+
+    /// The client's next frame. Cancel-safe.
+    pub(super) async fn next(&self, frames: &mut SplitStream<WebSocket>) -> Result<String, End> {
+        let edge = self.edge;
+        loop {
+            let message = match frames.next().await {
+                Some(Ok(message)) => message,
+                // The library's own, much higher limit.
+                Some(Err(error)) if error.to_string().contains("too long") => return Err(too_large(edge)),
+                Some(Err(error)) => return Err(End::Client(error.to_string())),
+                None => return Err(End::Client("the connection ended".to_owned())),
+            };
+            *self.last_heard.lock() = Instant::now();
+            if self.rate.check().is_err() {
+                edge.counters.floods.fetch_add(1, Ordering::Relaxed);
+                return Err(close(POLICY, "too many frames a second"));
+            }
+            match message {
+                Message::Text(text) if text.len() > edge.limits.max_frame_bytes => {
+                    return Err(too_large(edge));
+                }
+                Message::Text(text) => return Ok(text.as_str().to_owned()),
+                Message::Binary(bytes) if bytes.len() > edge.limits.max_frame_bytes => {
+                    return Err(too_large(edge));
+                }
+                Message::Binary(_) => return Err(close(UNSUPPORTED, "protoo frames are text")),
+                Message::Close(frame) => {
+                    let how =
+                        frame.map_or_else(String::new, |frame| format!("{} {}", frame.code, frame.reason));
+                    return Err(End::Client(format!("closed by the client: {how}")));
+                }
+                Message::Ping(_) | Message::Pong(_) => {}
+            }
+        }
+    }
+
+    /// A ping that is due, unless the client has not been heard of for too long: one that vanished sends no close.
+    pub(super) fn ping(&self) -> Result<Message, End> {
+        let patience = Duration::from_secs_f64(self.edge.limits.ping_timeout_s);
+        if self.last_heard.lock().elapsed() > patience {
+            self.edge.counters.vanished.fetch_add(1, Ordering::Relaxed);
+            return Err(End::Client("vanished".to_owned()));
+        }
+        Ok(Message::Ping(Vec::new().into()))
+    }
+
+    /// When pings are due.
+    pub(super) fn pings(&self) -> tokio::time::Interval {
+        tokio::time::interval(Duration::from_secs_f64(self.edge.limits.ping_interval_s))
+    }
+
+    /// Sends the client something.
+    ///
+    /// # Errors
+    /// When it is gone, or takes nothing.
+    pub(super) async fn send(
+        &self,
+        sink: &mut SplitSink<WebSocket, Message>,
+        message: Message,
+    ) -> Result<(), End> {
+        match tokio::time::timeout(SEND_DEADLINE, sink.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(End::Client(error.to_string())),
+            Err(_) => {
+                self.edge.counters.vanished.fetch_add(1, Ordering::Relaxed);
+                Err(End::Client("takes nothing".to_owned()))
+            }
+        }
+    }
+}
+
+/// From the client to its host: what it sent before there was one, then everything.
 async fn up(
-    edge: &Signaling,
+    inlet: &Inlet<'_>,
+    early: Early,
     frames: &mut SplitStream<WebSocket>,
     sender: &mut MeshSender,
-    last_heard: &Mutex<Instant>,
 ) -> End {
-    let requests = NonZeroU32::new(edge.limits.requests_per_second).unwrap_or(NonZeroU32::MIN);
-    let rate = RateLimiter::direct(Quota::per_second(requests.saturating_mul(FRAMES_PER_REQUEST)));
+    let mut early = early.into_iter();
     loop {
-        let message = match frames.next().await {
-            Some(Ok(message)) => message,
-            // The library's own, much higher limit.
-            Some(Err(error)) if error.to_string().contains("too long") => return too_large(edge),
-            Some(Err(error)) => return End::Client(error.to_string()),
-            None => return End::Client("the connection ended".to_owned()),
+        let text = match early.next() {
+            Some(text) => text,
+            None => match inlet.next(frames).await {
+                Ok(text) => text,
+                Err(end) => return end,
+            },
         };
-        *last_heard.lock() = Instant::now();
-        if rate.check().is_err() {
-            edge.counters.floods.fetch_add(1, Ordering::Relaxed);
-            return close(POLICY, "too many frames a second");
-        }
-        match message {
-            Message::Text(text) if text.len() > edge.limits.max_frame_bytes => return too_large(edge),
-            Message::Text(text) => {
-                let frame = SessionFrame::Text(text.as_str().to_owned());
-                match tokio::time::timeout(SEND_DEADLINE, sender.send(&frame)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        // Its last word, with the code and the reason, may still be on the way to `down`.
-                        tokio::time::sleep(LAST_WORD).await;
-                        return close(RESTART, format!("the host is gone: {error}"));
-                    }
-                    Err(_) => return close(RESTART, "the host takes nothing"),
-                }
+        match tokio::time::timeout(SEND_DEADLINE, sender.send(&SessionFrame::Text(text))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                // Its last word, with the code and the reason, may still be on the way to `down`.
+                tokio::time::sleep(LAST_WORD).await;
+                return close(RESTART, format!("the host is gone: {error}"));
             }
-            Message::Binary(bytes) if bytes.len() > edge.limits.max_frame_bytes => return too_large(edge),
-            Message::Binary(_) => return close(UNSUPPORTED, "protoo frames are text"),
-            Message::Close(frame) => {
-                let how = frame.map_or_else(String::new, |frame| format!("{} {}", frame.code, frame.reason));
-                return End::Client(format!("closed by the client: {how}"));
-            }
-            Message::Ping(_) | Message::Pong(_) => {}
+            Err(_) => return close(RESTART, "the host takes nothing"),
         }
     }
 }
@@ -222,44 +296,33 @@ fn too_large(edge: &Signaling) -> End {
     close(TOO_LARGE, format!("a frame over {} bytes", edge.limits.max_frame_bytes))
 }
 
-/// From the host to the client; and pings, because a client that vanished sends no close.
+/// From the host to the client; and pings.
 async fn down(
-    edge: &Signaling,
+    inlet: &Inlet<'_>,
     sink: &mut SplitSink<WebSocket, Message>,
     receiver: &mut MeshReceiver,
-    last_heard: &Mutex<Instant>,
 ) -> End {
-    let interval = Duration::from_secs_f64(edge.limits.ping_interval_s);
-    let patience = Duration::from_secs_f64(edge.limits.ping_timeout_s);
-    let mut pings = tokio::time::interval(interval);
+    let mut pings = inlet.pings();
     loop {
         let message = tokio::select! {
             frame = receiver.recv::<SessionFrame>() => match frame {
                 Ok(Some(SessionFrame::Text(text))) => Message::Text(text.into()),
                 Ok(Some(SessionFrame::Close { code, reason })) => {
                     if code == POLICY {
-                        edge.counters.floods.fetch_add(1, Ordering::Relaxed);
+                        inlet.edge.counters.floods.fetch_add(1, Ordering::Relaxed);
                     }
                     return close(code, reason);
                 }
                 Ok(None) => return close(RESTART, "the host ended the session"),
                 Err(error) => return close(RESTART, format!("the host is gone: {error}")),
             },
-            _ = pings.tick() => {
-                if last_heard.lock().elapsed() > patience {
-                    edge.counters.vanished.fetch_add(1, Ordering::Relaxed);
-                    return End::Client("vanished".to_owned());
-                }
-                Message::Ping(Vec::new().into())
-            }
+            _ = pings.tick() => match inlet.ping() {
+                Ok(ping) => ping,
+                Err(end) => return end,
+            },
         };
-        match tokio::time::timeout(SEND_DEADLINE, sink.send(message)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return End::Client(error.to_string()),
-            Err(_) => {
-                edge.counters.vanished.fetch_add(1, Ordering::Relaxed);
-                return End::Client("takes nothing".to_owned());
-            }
+        if let Err(end) = inlet.send(sink, message).await {
+            return end;
         }
     }
 }

@@ -563,7 +563,15 @@ role: Role,
 /**
  * What the room is like.
  */
-room: RoomOptions, } } | { "method": "roleChanged", "data": { 
+room: RoomOptions, } } | { "method": "waiting", "data": { 
+/**
+ * For people: what is waited for.
+ */
+reason: string, 
+/**
+ * In how many seconds a place is expected; null where that is not known.
+ */
+etaSeconds: number | null, } } | { "method": "roleChanged", "data": { 
 /**
  * Who.
  */
@@ -716,7 +724,11 @@ nodes: Array<NodeStatus>,
 /**
  * How many rooms there are.
  */
-rooms: number, };
+rooms: number, 
+/**
+ * How many joins wait for a machine.
+ */
+waiting: number, };
 
 /**
  * How a node is, as another sees it.
@@ -771,6 +783,10 @@ sockets: number,
  * Rooms whose home it is.
  */
 rooms: number, 
+/**
+ * Joins to these that wait for a machine.
+ */
+waiting: number, 
 /**
  * Address of its HTTP and WebSocket server.
  */

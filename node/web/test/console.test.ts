@@ -22,7 +22,7 @@ test('events are read whatever the pieces they come in', () => {
 test('events change the picture', () => {
   const node = (id: string, peers: number) => ({ id, peers }) as NodeStatus;
   const room = (id: string) => ({ id }) as RoomSummary;
-  const mesh = { mesh: 'm', node: 'a', leader: null, nodes: [node('b', 1)], rooms: 0 };
+  const mesh = { mesh: 'm', node: 'a', leader: null, nodes: [node('b', 1)], rooms: 0, waiting: 0 };
   let picture: Picture = { mesh, rooms: [], missing: [] };
   picture = applied(picture, { event: 'node', change: 'added', id: 'a', status: node('a', 2) });
   picture = applied(picture, { event: 'node', change: 'changed', id: 'b', status: node('b', 3) });

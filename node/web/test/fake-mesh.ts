@@ -27,6 +27,10 @@ export class FakeClient {
   readonly url: URL;
   readonly log: { method: string; data: Json }[] = [];
   info: PeerInfo | undefined;
+  /** Whether there is a place for it. */
+  greeted = false;
+  /** What it sent before there was. */
+  readonly early: Json[] = [];
   readonly #waiting = new Map<number, (answer: Json) => void>();
   #nextId = 1;
 
@@ -56,6 +60,10 @@ export class FakeClient {
   }
 
   received(frame: Json): void {
+    if (!this.greeted) {
+      this.early.push(frame);
+      return;
+    }
     if (frame['response'] === true) {
       this.#waiting.get(frame['id'] as number)?.(frame);
       this.#waiting.delete(frame['id'] as number);
@@ -118,6 +126,8 @@ export class FakeMesh {
   readonly silent = new Set<string>();
   /** Closes every socket with this, right after it opened. */
   refuse: { code: number; reason: string } | undefined;
+  /** Tells sockets that they wait, and answers nothing until `letIn` is called. */
+  waiting: { reason: string; etaSeconds: number | null } | undefined;
   /** Told in `welcome`. */
   endpoints: string[] = [];
   /** Told in `welcome`. */
@@ -161,6 +171,23 @@ export class FakeMesh {
     const moving = client.url.searchParams.has('move');
     if (moving && this.refuseMoves) return client.socket.drop(this.refuseMoves.code, this.refuseMoves.reason);
     if (this.refuse) return client.socket.drop(this.refuse.code, this.refuse.reason);
+    if (this.waiting) return client.notify('waiting', this.waiting);
+    this.greet(client);
+  }
+
+  /** There is a place now for all who wait. */
+  letIn(): void {
+    this.waiting = undefined;
+    for (const client of this.clients) {
+      if (client.socket.readyState !== 1 || client.greeted) continue;
+      this.greet(client);
+      for (const frame of client.early.splice(0)) client.received(frame);
+    }
+  }
+
+  greet(client: FakeClient): void {
+    const moving = client.url.searchParams.has('move');
+    client.greeted = true;
     client.notify('mediasoup-version', { version: '0.0.0' });
     client.notify('welcome', {
       session: fresh('session'),

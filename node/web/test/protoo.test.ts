@@ -82,6 +82,23 @@ test('gives up on an answer that does not come', async () => {
   socket.receive({ response: true, id: 1, ok: true, data: {} });
 });
 
+test('a node that says that it will answer later is waited for', async () => {
+  const { protoo, socket } = await open();
+  const asked = protoo.request('restartIce', { transportId: 'a' }, 20);
+  protoo.hold(true);
+  const later = protoo.request('closeRoom', {}, 20);
+  let settled = false;
+  const done = () => void (settled = true);
+  asked.then(done, done);
+  later.then(done, done);
+  await new Promise((resolve) => setTimeout(resolve, 80));
+  assert.equal(settled, false);
+  socket.receive({ response: true, id: 1, ok: true, data: { password: 'x' } });
+  assert.equal((await asked).password, 'x');
+  protoo.hold(false);
+  await assert.rejects(later, RequestTimeout);
+});
+
 test('a lost connection fails what waits, with its code, and everything asked later', async () => {
   const lost: ConnectionLost[] = [];
   const { protoo, socket } = await open({ closed: (why) => lost.push(why) });

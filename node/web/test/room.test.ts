@@ -323,3 +323,44 @@ test('a room that exists and is different is refused, and not dialled again', as
   await assert.rejects(room.join(), (error) => error instanceof RoomClosed && /in this room, not stage/.test(error.message));
   assert.equal(mesh.dialled.length, 1);
 });
+
+test('waits for a machine, and is let in', async () => {
+  const mesh = new FakeMesh();
+  mesh.waiting = { reason: 'a machine is being started', etaSeconds: 40 };
+  const room = fakeRoom(mesh);
+  const seen: unknown[] = [];
+  const told = until(() => seen.length === 1);
+  room.on('waiting', ({ etaSeconds }) => seen.push(etaSeconds));
+  const joining = room.join();
+  await told;
+  assert.deepEqual([room.state, room.waiting?.reason], ['connecting', 'a machine is being started']);
+  mesh.client!.notify('waiting', { reason: 'a machine is being started', etaSeconds: null });
+  await until(() => seen.length === 2);
+  assert.deepEqual(seen, [40, null]);
+  mesh.letIn();
+  await joining;
+  assert.deepEqual([room.state, room.waiting, mesh.dialled.length], ['connected', undefined, 1]);
+  room.leave();
+});
+
+test('a mesh whose patience ends says so', async () => {
+  const mesh = new FakeMesh();
+  mesh.waiting = { reason: 'a machine is being started', etaSeconds: null };
+  const room = fakeRoom(mesh);
+  const joining = room.join();
+  await until(() => room.waiting);
+  mesh.client!.socket.drop(4000, 'no machine came within 300 s');
+  await assert.rejects(joining, (error) => error instanceof RoomClosed && /no machine came within 300 s/.test(error.message));
+  assert.equal(room.waiting, undefined);
+});
+
+test('who leaves while it waits, has left', async () => {
+  const mesh = new FakeMesh();
+  mesh.waiting = { reason: 'a machine is being started', etaSeconds: 5 };
+  const room = fakeRoom(mesh);
+  const joining = room.join();
+  await until(() => room.waiting);
+  room.leave();
+  await until(() => mesh.client!.socket.readyState === 3);
+  await assert.rejects(joining);
+});

@@ -49,6 +49,38 @@ pub struct Admit {
     pub moving: Option<String>,
     /// Whether the client said that it knows Skein's additions, and can be moved without a gap.
     pub skein: bool,
+    /// Its place in line, where it was told to wait.
+    pub line: Option<InLine>,
+}
+
+/// A place in the line of those who wait for a machine. It holds no seat, and nothing is reserved for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InLine {
+    /// Names the connection that waits; it keeps the name when it is admitted. A newer one of the same peer takes the place.
+    pub session: SessionId,
+    /// Since when the peer waits, milliseconds since 1970: who has waited longer comes first, also at another home.
+    pub since_ms: u64,
+}
+
+/// There is no place, and the mesh can grow: ask again at once, with the place in line. The answer comes when there is
+/// one, or after some seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The place in line. Forgotten when nobody has asked with it for ten seconds.
+    pub line: InLine,
+    /// In how many seconds a place is expected, as the leader says; 0 where it does not say.
+    pub eta_s: u32,
+}
+
+/// A client that waits is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwait {
+    /// For which room it waited.
+    pub room: RoomId,
+    /// As which peer.
+    pub peer: PeerId,
+    /// By which of its connections.
+    pub session: SessionId,
 }
 
 /// Where an admitted client goes.

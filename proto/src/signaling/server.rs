@@ -115,6 +115,14 @@ pub enum Notification {
         /// What the room is like.
         room: RoomOptions,
     },
+    /// For clients that said `skein=1`, in place of `welcome` while there is no place for them: they are let in when a
+    /// machine has one. Told again when the estimate changes.
+    Waiting {
+        /// For people: what is waited for.
+        reason: String,
+        /// In how many seconds a place is expected; null where that is not known.
+        eta_seconds: Option<u32>,
+    },
     /// For clients that said `skein=1`: someone, perhaps the client itself, may do something else now. Who may only
     /// listen sends nothing any more.
     RoleChanged {

@@ -4,6 +4,7 @@ use super::{HomeRoom, PENDING_LIFE, Pending, Told, superseded};
 use crate::placement::choose::Wish;
 use crate::placement::estimate;
 use crate::placement::layout::Layout;
+use crate::placement::queue::Need;
 use crate::placement::relay::TooWide;
 use crate::placement::seats::Seats;
 use skein_proto::capacity::{Cost, Sends};
@@ -124,6 +125,28 @@ impl HomeRoom {
             expected_peers,
             first: self.sent_to(peer).map(|(to, _)| to.clone()).into_iter().collect(),
         }
+    }
+
+    /// What a peer that waits for a place needs.
+    pub fn need(&self, wish: &Wish) -> Need {
+        let (layout, sends) = (self.seats.layout(), wish.sends);
+        let received = layout.received();
+        let alone = sends.all.inside();
+        Need {
+            // Wherever it goes it gets what all send; who is alone costs what it sends.
+            least: if layout.peers() > 0 { received.packets } else { alone.packets },
+            cost: (received + sends.one * layout.peers()).max(alone),
+            one: sends.one,
+            guaranteed: self.options.guaranteed.then(|| self.full_cost()).flatten(),
+        }
+    }
+
+    /// What the room needs when it is full, on one worker.
+    fn full_cost(&self) -> Option<Cost> {
+        // Where does not matter.
+        let anywhere = WorkerAddress { node: "anywhere".parse().ok()?, worker: 0 };
+        let all = Cost::new(u64::MAX, u64::MAX);
+        Some(self.spread(&[(anywhere, all)])?.costs().into_values().sum())
     }
 
     /// How the room lies over workers, with those who are on their way.

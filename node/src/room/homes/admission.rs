@@ -3,6 +3,7 @@
 use super::reserve::Kept;
 use super::{Homes, TAKEOVER};
 use crate::placement::choose::{Proposal, Search, Step, Wish, propose};
+use crate::placement::queue::Need;
 use parking_lot::Mutex;
 use skein_proto::capacity::Sends;
 use skein_proto::ids::{PeerId, RoomId, SessionId, WorkerAddress};
@@ -46,7 +47,7 @@ impl Default for Line {
 }
 
 /// What is settled about a newcomer before it has a place.
-struct Considered {
+pub(super) struct Considered {
     session: SessionId,
     role: Role,
     options: RoomOptions,
@@ -55,6 +56,17 @@ struct Considered {
     moves: Option<(WorkerAddress, SessionId)>,
     /// What is kept for it there.
     kept: Option<Kept>,
+    /// Whether it is here already, or something is kept for it.
+    first: bool,
+    /// What it needs, where it has to wait.
+    pub(super) need: Need,
+}
+
+impl Considered {
+    /// Whether it need not wait for those who came before it: it takes nothing from them.
+    pub(super) fn goes_first(&self) -> bool {
+        self.first || self.moves.is_some() || self.kept.is_some()
+    }
 }
 
 /// A newcomer to a room, until it has a place.
@@ -66,18 +78,36 @@ struct Newcomer<'a> {
 }
 
 impl Homes {
-    /// A client wants in: finds a worker that keeps room for it.
+    /// A client wants in: finds a worker that keeps room for it, or lets it wait where the mesh can grow.
     pub async fn admit(&self, admit: Admit) -> Reply {
         if let Some(home) = self.elsewhere(&admit.room) {
             return Reply::NotHome(home);
         }
         self.catch_up();
         self.wait_for_options(&admit).await;
-        let considered = match self.consider(&admit) {
+        if let Some(line) = admit.line {
+            return self.ask_again(&admit, line).await;
+        }
+        let considered = match self.consider(&admit, None) {
             Ok(considered) => considered,
             Err(refusal) => return Reply::Refused(refusal),
         };
-        let Considered { session, role, options, wish, moves, kept } = considered;
+        let (session, need) = (considered.session, considered.need);
+        if self.has_to_queue(&admit, &considered) {
+            self.dismiss(&admit, session);
+            return self.wait(&admit, session, need, None).await;
+        }
+        let (moves, level) = (considered.moves.is_some(), self.level());
+        let reply = self.find_place(&admit, considered).await;
+        if reply == Reply::Refused(Refusal::MeshFull) && !moves && self.may_wait(&admit) {
+            return self.wait(&admit, session, need, Some(level)).await;
+        }
+        reply
+    }
+
+    /// Finds a worker that keeps room for a peer that is counted in.
+    pub(super) async fn find_place(&self, admit: &Admit, considered: Considered) -> Reply {
+        let Considered { session, role, options, wish, moves, kept, .. } = considered;
         let who = Newcomer { room: &admit.room, peer: &admit.peer, session };
         let from = moves.as_ref().map(|(_, from)| *from);
         let place = async {
@@ -111,6 +141,14 @@ impl Homes {
         reply
     }
 
+    /// A peer that was counted in is not any more.
+    pub(super) fn dismiss(&self, admit: &Admit, session: SessionId) {
+        self.with_room(&admit.room, |room| {
+            room.refused(&admit.peer, session);
+            Vec::new()
+        });
+    }
+
     /// A home that takes over a room from one that is gone knows what that is like when a host has said it.
     async fn wait_for_options(&self, admit: &Admit) {
         let until = Instant::now() + OPTIONS_DEADLINE;
@@ -127,8 +165,9 @@ impl Homes {
         }
     }
 
-    /// Counts the peer in and settles what it is.
-    fn consider(&self, admit: &Admit) -> Result<Considered, Refusal> {
+    /// Counts the peer in and settles what it is. `waited` is the name of its connection, where that has one already.
+    pub(super) fn consider(&self, admit: &Admit, waited: Option<SessionId>) -> Result<Considered, Refusal> {
+        let before = if waited.is_none() { self.waits(admit) } else { None };
         let mut rooms = self.rooms.lock();
         let home = self.open(&mut rooms, &admit.room);
         let room = &mut home.room;
@@ -146,18 +185,35 @@ impl Homes {
             Some(role) => role,
             None => room.role(&admit.peer, admit.role, admit.asked)?,
         };
-        let mut session = SessionId { admitted_ms: now_ms(), nonce: rand::random() };
-        if let Some(old) = room.session(&admit.peer) {
-            // Newer than the one it replaces, also when another home with another clock admitted that.
-            session.admitted_ms = session.admitted_ms.max(old.admitted_ms + 1);
-        }
+        let known = room.session(&admit.peer);
+        let session = match waited {
+            // While it waited the peer came by another connection.
+            Some(session) if known.is_some_and(|newest| newest > session) => {
+                return Err(Refusal::Superseded);
+            }
+            Some(session) => session,
+            None => {
+                let mut session = SessionId { admitted_ms: now_ms(), nonce: rand::random() };
+                // Newer than the one it replaces, also when another home with another clock admitted that.
+                if let Some(old) = known.max(before) {
+                    session.admitted_ms = session.admitted_ms.max(old.admitted_ms + 1);
+                }
+                session
+            }
+        };
         room.expect(&admit.peer, session, Instant::now())?;
         let mut wish = room.wish(&admit.peer, &admit.entry, role, self.entry_first(), self.typical_peers());
-        wish.first.extend(home.guaranteed.places(room));
+        let promised = home.guaranteed.places(room);
+        let first = known.is_some() || !promised.is_empty();
+        let mut need = room.need(&wish);
+        if !promised.is_empty() {
+            need.guaranteed = None;
+        }
+        wish.first.extend(promised);
         let before = moves.as_ref().map(|(_, from)| *from);
         let before = before.or(room.sent_to(&admit.peer).map(|(_, from)| from));
         let kept = before.and_then(|before| home.guaranteed.claim(before));
-        Ok(Considered { session, role, options: *room.options(), wish, moves, kept })
+        Ok(Considered { session, role, options: *room.options(), wish, moves, kept, first, need })
     }
 
     /// The one place that a moving peer was promised, and whether what it sends from there must wait until it has left the
@@ -343,7 +399,7 @@ impl Homes {
     }
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))

@@ -79,8 +79,9 @@ const feedText: Record<Feed, string> = {
 function Top({ store }: { store: Store }) {
   const { mesh, rooms } = store.picture;
   if (!mesh) return null;
-  const sum = (of: 'peers' | 'free_streams' | 'total_streams') => mesh.nodes.reduce((all, node) => all + node[of], 0);
+  const sum = (of: 'peers' | 'waiting' | 'free_streams' | 'total_streams') => mesh.nodes.reduce((all, node) => all + node[of], 0);
   const [free, total] = [sum('free_streams'), sum('total_streams')];
+  const waiting = sum('waiting');
   return (
     <header class="top">
       <div class="top-name">
@@ -95,6 +96,7 @@ function Top({ store }: { store: Store }) {
         <Total term="Nodes" value={mesh.nodes.length} />
         <Total term="Rooms" value={rooms.length} />
         <Total term="Peers" value={sum('peers')} />
+        {waiting > 0 && <Total term="Waiting" value={waiting} title="Joins that wait for a machine" />}
         <Total
           term="Free streams"
           value={`${free} of ${total}`}

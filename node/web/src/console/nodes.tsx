@@ -84,6 +84,7 @@ function Card({
       <p class="card-figures">
         <span>{count(node.peers, 'peer')}</span>
         <span>home of {count(node.rooms, 'room')}</span>
+        {node.waiting > 0 && <span class="card-waiting">{node.waiting} waiting</span>}
       </p>
       <p class="card-address">
         <a href={`${node.url.replace(/\/$/, '')}/console`} class="mono">

@@ -96,7 +96,7 @@ export class Call extends Emitter<{ changed: [] }> {
       if (peerId === room.peerId && before !== undefined) this.#roleToast(role, before);
       changed();
     });
-    for (const event of ['peerChanged', 'subscribed', 'unsubscribed', 'subscriptionChanged', 'welcome'] as const) {
+    for (const event of ['peerChanged', 'subscribed', 'unsubscribed', 'subscriptionChanged', 'welcome', 'waiting'] as const) {
       room.on(event, changed);
     }
     for (const event of ['published', 'publicationChanged'] as const) room.on(event, changed);

@@ -1,5 +1,6 @@
-import type { RoomSettings, RoomState } from '../sdk/index.js';
-import { bitrate, count } from '../ui/format.js';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { RoomSettings, RoomState, Waiting } from '../sdk/index.js';
+import { bitrate, count, roughly } from '../ui/format.js';
 import { Icon, Mark } from '../ui/icons.js';
 import type { Call } from './call.js';
 import { shareLink } from './params.js';
@@ -120,6 +121,7 @@ export async function copyLink(call: Call): Promise<void> {
 export function ConnectionBanner({ call }: { call: Call }) {
   const { room, details } = call;
   if (room.state !== 'reconnecting' && room.state !== 'connecting') return null;
+  if (room.waiting) return <WaitingCard call={call} waiting={room.waiting} />;
   const first = room.state === 'connecting';
   const attempt = details.attempt ?? 0;
   // The first attempt of a join is over before anyone has read anything about it.
@@ -143,5 +145,40 @@ export function ConnectionBanner({ call }: { call: Call }) {
         Try now
       </button>
     </div>
+  );
+}
+
+/** Told to whoever waits for a machine: that one is on its way, for about how long, and that there is nothing to do. */
+function WaitingCard({ call, waiting }: { call: Call; waiting: Waiting }) {
+  const { etaSeconds } = waiting;
+  const bar = useRef<HTMLSpanElement>(null);
+  const began = useRef(Date.now());
+  const [expected, setExpected] = useState<number>();
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => setExpected(etaSeconds === null ? undefined : Date.now() + etaSeconds * 1000), [waiting]);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const left = expected === undefined ? undefined : Math.max(0, (expected - now) / 1000);
+  const all = expected === undefined ? 0 : expected - began.current;
+  // It never looks done before it is.
+  const share = all > 0 ? Math.min(0.95, (now - began.current) / all) : 0;
+  useEffect(() => bar.current?.style.setProperty('--share', share.toFixed(3)), [share]);
+  return (
+    <section class="waiting" role="status" aria-live="polite" data-testid="waiting" data-eta={etaSeconds ?? ''}>
+      <Mark />
+      <h2>A place is being made for you</h2>
+      <p class="dim">
+        Every machine is busy right now, so another one is being started. You come in by yourself as soon as it is there.
+      </p>
+      <div class={`waiting-bar ${left === undefined || left <= 0 ? 'unknown' : ''}`} aria-hidden="true">
+        <span ref={bar} />
+      </div>
+      <p class="waiting-eta">{left === undefined || left <= 0 ? 'In a moment …' : `In ${roughly(left)}`}</p>
+      <button type="button" class="button compact" data-testid="waiting-leave" onClick={() => call.leave()}>
+        Do not wait
+      </button>
+    </section>
   );
 }

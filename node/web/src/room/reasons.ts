@@ -13,6 +13,10 @@ const known: [pattern: RegExp, explanation: Explanation][] = [
     { title: 'The room is full', text: 'It has as many people as it may have. Try again when someone has left.', again: true },
   ],
   [
+    /no machine came/i,
+    { title: 'No place in time', text: 'The mesh tried to start another machine for you, and it did not come in time. Try again in a minute.', again: true },
+  ],
+  [
     /mesh (is )?full|no (worker|host|room)/i,
     { title: 'The mesh is full', text: 'No node has room for one more right now. Try again in a minute.', again: true },
   ],

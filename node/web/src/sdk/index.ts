@@ -37,6 +37,7 @@ export type {
   RoomSettings,
   RoomState,
   StateDetails,
+  Waiting,
 } from './room-types.js';
 export { summarize, type TrackStats } from './stats.js';
 export {

@@ -80,7 +80,8 @@ interface Pending {
   method: string;
   resolve(data: unknown): void;
   reject(error: Error): void;
-  timer: ReturnType<typeof setTimeout>;
+  timeout: number;
+  timer: ReturnType<typeof setTimeout> | undefined;
 }
 
 /** One protoo connection. It is never dialled again: its owner makes another one. */
@@ -90,6 +91,7 @@ export class Protoo {
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
   #lost: ConnectionLost | undefined;
+  #held = false;
 
   private constructor(socket: Socket, handlers: ProtooHandlers) {
     this.#socket = socket;
@@ -141,13 +143,30 @@ export class Protoo {
     if (this.#lost) return Promise.reject(this.#lost);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#pending.delete(id);
-        reject(new RequestTimeout(method, timeout));
-      }, timeout);
-      this.#pending.set(id, { method, resolve: resolve as (data: unknown) => void, reject, timer });
+      const pending = { method, resolve: resolve as (data: unknown) => void, reject, timeout, timer: undefined };
+      this.#pending.set(id, pending);
+      this.#arm(id, pending);
       this.#send({ request: true, id, method, data });
     });
+  }
+
+  /**
+   * Whether the node has said that it will answer later: until it is let go of, requests may stay unanswered for as long as
+   * the socket stands, and then as long again as they may.
+   */
+  hold(held: boolean): void {
+    if (this.#held === held) return;
+    this.#held = held;
+    for (const [id, pending] of this.#pending) this.#arm(id, pending);
+  }
+
+  #arm(id: number, pending: Pending): void {
+    clearTimeout(pending.timer);
+    if (this.#held) return;
+    pending.timer = setTimeout(() => {
+      this.#pending.delete(id);
+      pending.reject(new RequestTimeout(pending.method, pending.timeout));
+    }, pending.timeout);
   }
 
   /** Closes the socket; `closed` is not called. */

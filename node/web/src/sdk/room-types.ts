@@ -36,6 +36,14 @@ export interface Placement {
   endpoints: readonly string[];
 }
 
+/** What this client waits for: the mesh has no place for it yet, and is about to. */
+export interface Waiting {
+  /** What is waited for, in words. */
+  reason: string;
+  /** In how many seconds a place is expected; null where that is not known. */
+  etaSeconds: number | null;
+}
+
 /** A line of chat. */
 export interface ChatMessage {
   /** Who wrote it; null for the node itself. */
@@ -66,6 +74,11 @@ export interface RoomEvents {
   state: [state: RoomState, details: StateDetails];
   /** The mesh told who holds this client, what it may do and what the room is like; again whenever it is held anew. */
   welcome: [placement: Placement];
+  /**
+   * The mesh has no place for this client yet, and lets it in when a machine has one; again when the estimate changes. `join()`
+   * goes on, or fails when the mesh's patience ends. Over with the next `welcome` or `state`.
+   */
+  waiting: [waiting: Waiting];
   /** Someone came, or was there already. */
   peerJoined: [peer: Peer];
   /** Someone left. */

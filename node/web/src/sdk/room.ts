@@ -16,9 +16,9 @@ import { connectUrl, Endpoints, type ConnectParameters } from './endpoints.js';
 import { ConnectionLost, RequestError, RoomClosed } from './errors.js';
 import { Move } from './move.js';
 import { randomPeerId, type Peer } from './peer.js';
-import { CLOSE_FOR_GOOD } from './protoo.js';
+import { CLOSE_FOR_GOOD, type Protoo } from './protoo.js';
 import { Publication, type PublishOptions } from './publication.js';
-import type { Placement, RoomEvents, RoomOptions, RoomSettings, RoomState, StateDetails } from './room-types.js';
+import type { Placement, RoomEvents, RoomOptions, RoomSettings, RoomState, StateDetails, Waiting } from './room-types.js';
 import { Roster } from './roster.js';
 import { Session, type Line, type Welcome } from './session.js';
 
@@ -43,8 +43,11 @@ export class Room extends Emitter<RoomEvents> {
   #state: RoomState = 'idle';
   #session: Session | undefined;
   #lines = new WeakMap<Session, Line>();
+  /** Connections without a session yet. */
+  readonly #opening = new Set<Protoo>();
   #move: Move | undefined;
   #placement: Placement | undefined;
+  #waiting: Waiting | undefined;
   #role: Role | undefined;
   #settings: RoomSettings | undefined;
   #pins: readonly string[] = [];
@@ -102,6 +105,10 @@ export class Room extends Emitter<RoomEvents> {
   /** Which nodes hold this client; undefined until the mesh has told. */
   get placement(): Placement | undefined {
     return this.#placement;
+  }
+  /** What this client waits for, where the mesh has no place for it yet. */
+  get waiting(): Waiting | undefined {
+    return this.#waiting;
   }
   /** What this client may do; undefined until the mesh has told. */
   get role(): Role | undefined {
@@ -321,6 +328,7 @@ export class Room extends Emitter<RoomEvents> {
   async #dial(endpoint: string, wishes: Partial<ConnectParameters>): Promise<Session> {
     const { token, createDevice = () => MediasoupDevice.factory(), WebSocket = globalThis.WebSocket } = this.#options;
     const line: Line = { moving: wishes.move !== undefined, session: undefined, welcome: undefined };
+    let dialled: Protoo | undefined;
     const opening = Session.open(
       {
         url: connectUrl(endpoint, { ...wishes, room: this.id, peer: this.peerId, token }),
@@ -328,6 +336,11 @@ export class Room extends Emitter<RoomEvents> {
         createDevice,
         forceTcp: this.#options.forceTcp ?? false,
         iceServers: this.#options.iceServers,
+        dialled: (protoo) => {
+          dialled = protoo;
+          this.#opening.add(protoo);
+          if (this.#state === 'closed') protoo.close();
+        },
       },
       {
         request: async (request) => this.#asked(await opening, request),
@@ -335,7 +348,7 @@ export class Room extends Emitter<RoomEvents> {
         closed: (lost) => void opening.then((session) => this.#lost(session, lost)),
       },
     );
-    const session = await opening;
+    const session = await opening.finally(() => dialled && this.#opening.delete(dialled));
     line.session = session;
     this.#lines.set(session, line);
     return session;
@@ -473,6 +486,7 @@ export class Room extends Emitter<RoomEvents> {
     globalThis.removeEventListener?.('online', this.#online);
     this.#connector.stop();
     this.#endMove(new RoomClosed(reason));
+    for (const protoo of this.#opening) protoo.close();
     this.#session?.close();
     this.#session = undefined;
     this.#roster.clear();
@@ -491,6 +505,7 @@ export class Room extends Emitter<RoomEvents> {
 
   #setState(state: RoomState, details: StateDetails): void {
     this.#state = state;
+    this.#waiting = undefined;
     this.emit('state', state, details);
   }
 
@@ -525,6 +540,10 @@ export class Room extends Emitter<RoomEvents> {
       case 'welcome':
         this.#welcomed(notification.data);
         break;
+      case 'waiting':
+        this.#waiting = notification.data;
+        this.emit('waiting', notification.data);
+        break;
       case 'producerScore': {
         const { producerId, score } = notification.data;
         this.publications.some((publication) => publication.scored(producerId, score));
@@ -556,6 +575,7 @@ export class Room extends Emitter<RoomEvents> {
     this.#endpoints.learn(endpoints);
     this.#placement = { session, entry: node, host, endpoints };
     if (room) this.#settings = room;
+    this.#waiting = undefined;
     this.emit('welcome', this.#placement);
   }
 

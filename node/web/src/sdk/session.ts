@@ -23,6 +23,8 @@ export interface SessionOptions {
   forceTcp: boolean;
   /** For the peer connections. */
   iceServers: RTCIceServer[] | undefined;
+  /** Told of the connection as soon as it stands, long before there is a session perhaps: who closes it gives up. */
+  dialled: (protoo: Protoo) => void;
 }
 
 /** What a node tells first. */
@@ -92,12 +94,18 @@ export class Session {
       options.url,
       {
         ...handlers,
+        notification: (notification) => {
+          // The node speaks once the socket is open, and answers when there is a place.
+          protoo.hold(notification.method === 'waiting');
+          handlers.notification(notification);
+        },
         closed: (lost) => {
           if (session && !session.#closed) handlers.closed(lost);
         },
       },
       options,
     );
+    options.dialled(protoo);
     try {
       // The device is detected while the node answers.
       const [routerRtpCapabilities, device] = await Promise.all([

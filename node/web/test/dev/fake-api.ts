@@ -17,6 +17,7 @@ function node(id: string, region: string, workers: number[], more: Partial<NodeS
     peers: 0,
     sockets: 0,
     rooms: 0,
+    waiting: 0,
     url: `http://${id}.skein.example:4443`,
     version: '0.1.0',
     ...more,
@@ -25,7 +26,7 @@ function node(id: string, region: string, workers: number[], more: Partial<NodeS
 
 export class FakeApi {
   readonly nodes: NodeStatus[] = [
-    node('seed-1', 'eu-central-1', [412, 388], { peers: 31, rooms: 3 }),
+    node('seed-1', 'eu-central-1', [412, 388], { peers: 31, rooms: 3, waiting: 4 }),
     node('seed-2', 'eu-central-1', [95, 240], { peers: 58, rooms: 2 }),
     node('node-7f3a', 'eu-west-1', [500, 470, 500, 500], { role: 'node', peers: 6, rooms: 1 }),
   ];
@@ -73,7 +74,7 @@ export class FakeApi {
   }
 
   mesh(): MeshStatus {
-    return { mesh: 'demo', node: 'seed-1', leader: 'seed-2', nodes: this.nodes, rooms: this.rooms.length };
+    return { mesh: 'demo', node: 'seed-1', leader: 'seed-2', nodes: this.nodes, rooms: this.rooms.length, waiting: 4 };
   }
 
   detail(room: RoomSummary): RoomDetail {

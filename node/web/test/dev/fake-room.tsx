@@ -1,5 +1,5 @@
 // The room page against a mesh in memory, with painted people, for looking at the page without a node:
-// /fake?room=x&name=Ann&bots=4&screen=1&chat=1&trouble=1&mode=stage&role=listen&audience=300
+// /fake?room=x&name=Ann&bots=4&screen=1&chat=1&trouble=1&mode=stage&role=listen&audience=300&waiting=40&until=10
 import { Device, FakeHandler, testFakeParameters } from 'mediasoup-client';
 import { start } from '../../src/room/main.js';
 import { Room } from '../../src/sdk/index.js';
@@ -101,6 +101,11 @@ for (let i = 0; i < bots; i++) {
 for (let i = 0; i < Number(query.get('audience') ?? 0); i++) mesh.addBot(`listener-${i}`, `${names[i % names.length]} ${i}`, []);
 mesh.role = query.get('role') ?? 'moderate';
 mesh.room = { ...mesh.room, mode: query.get('mode') ?? 'conference', lastN: Number(query.get('lastN') ?? 0) };
+if (query.has('waiting')) {
+  const etaSeconds = query.get('waiting') ? Number(query.get('waiting')) : null;
+  mesh.waiting = { reason: 'a machine is being started', etaSeconds };
+  if (query.has('until')) setTimeout(() => mesh.letIn(), Number(query.get('until')) * 1000);
+}
 if (query.has('refuse')) mesh.refuse = { code: Number(query.get('code') ?? 4000), reason: query.get('refuse') ?? '' };
 
 setTimeout(() => {

@@ -71,6 +71,9 @@ await shot('room-muted', '/fake?room=standup&name=Ann&bots=1', {
 await shot('room-trouble', '/fake?room=standup&name=Ann&bots=4&trouble=1', { wait: 6500 });
 await shot('room-full', '/fake?room=standup&name=Ann&refuse=room+full');
 await shot('room-waiting', '/fake?room=standup&name=Ann&refuse=mesh+full&code=1013', { wait: 2500 });
+await shot('room-machine', '/fake?room=standup&name=Ann&waiting=40', { size: all, wait: 4500 });
+await shot('room-machine-unknown', '/fake?room=standup&name=Ann&waiting=', { wait: 3500 });
+await shot('room-no-machine', '/fake?room=standup&name=Ann&refuse=no+machine+came+within+300+s');
 await shot('room-refused', '/?endpoint=127.0.0.1:1&room=standup&name=Ann', { size: ['phone'], wait: 7000 });
 await shot('console', '/console', { size: all });
 await shot('console-room', '/console#room=all-hands', { wait: 3000 });
