@@ -82,11 +82,11 @@ impl Level {
 
     /// Whether there is more than there was, by as much as may matter to somebody.
     fn is_more_than(&self, before: &Self, need: &Need) -> bool {
-        let step = Cost::new(REFERENCE.packets.min(need.least).max(1), REFERENCE.bits);
+        let packets = REFERENCE.packets.min(need.least).max(1);
         !before.could_take(need)
-            || self.best >= before.best.saturating_add(step.packets)
-            || self.free.packets >= before.free.packets.saturating_add(step.packets)
-            || self.free.bits >= before.free.bits.saturating_add(step.bits)
+            || self.best.saturating_sub(before.best) >= packets
+            || self.free.packets.saturating_sub(before.free.packets) >= packets
+            || self.free.bits.saturating_sub(before.free.bits) >= REFERENCE.bits
     }
 
     fn min(self, other: Self) -> Self {

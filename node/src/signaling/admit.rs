@@ -53,7 +53,7 @@ pub async fn admit(
                     let kept = admit.line.is_none() || asked.elapsed() >= RETRY;
                     admit.line = Some(wait.line);
                     waits.send_replace(Some(wait));
-                    until = Instant::now() + DEADLINE;
+                    until = Instant::now() + TURN_DEADLINE + DEADLINE;
                     // A home keeps who waits for some seconds. One that does not is not asked all the time.
                     if !kept {
                         tokio::time::sleep(RETRY).await;

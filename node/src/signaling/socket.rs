@@ -41,6 +41,7 @@ const RESTART: u16 = 1012;
 pub(super) const TRY_AGAIN: u16 = 1013;
 
 /// How a socket ends.
+#[derive(Debug)]
 pub(super) enum End {
     /// The client closed it or is gone.
     Client(String),
@@ -266,18 +267,18 @@ impl<'a> Inlet<'a> {
 /// From the client to its host: what it sent before there was one, then everything.
 async fn up(
     inlet: &Inlet<'_>,
-    early: Early,
+    mut early: Early,
     frames: &mut SplitStream<WebSocket>,
     sender: &mut MeshSender,
 ) -> End {
-    let mut early = early.into_iter();
     loop {
         let text = match early.next() {
-            Some(text) => text,
-            None => match inlet.next(frames).await {
+            Ok(Some(text)) => text,
+            Ok(None) => match inlet.next(frames).await {
                 Ok(text) => text,
                 Err(end) => return end,
             },
+            Err(end) => return end,
         };
         match tokio::time::timeout(SEND_DEADLINE, sender.send(&SessionFrame::Text(text))).await {
             Ok(Ok(())) => {}

@@ -11,6 +11,7 @@ use axum::extract::ws::{Message, WebSocket};
 use futures::stream::{SplitSink, SplitStream};
 use skein_proto::rpc::{Unwait, Wait};
 use skein_proto::signaling::{CLOSE_FOR_GOOD, Notification, notification};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,23 +32,30 @@ const REASON: &str = "a machine is being started";
 /// What a client sent before there was a place for it.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    frames: Vec<String>,
+    frames: VecDeque<String>,
     bytes: usize,
+    end: Option<End>,
 }
 
 impl Early {
     fn push(&mut self, text: String) {
         self.bytes += text.len();
-        self.frames.push(text);
+        self.frames.push_back(text);
     }
 
     fn is_full(&self) -> bool {
         self.frames.len() >= EARLY_FRAMES || self.bytes >= EARLY_BYTES
     }
 
-    /// All of it, in order.
-    pub(super) fn into_iter(self) -> std::vec::IntoIter<String> {
-        self.frames.into_iter()
+    /// What it sent next; nothing any more when all of that was taken.
+    ///
+    /// # Errors
+    /// How it ended, where it did.
+    pub(super) fn next(&mut self) -> Result<Option<String>, End> {
+        match self.frames.pop_front() {
+            Some(text) => Ok(Some(text)),
+            None => self.end.take().map_or(Ok(None), Err),
+        }
     }
 }
 
@@ -118,7 +126,15 @@ async fn hear(
         }
         match inlet.next(frames).await {
             Ok(text) => early.push(text),
-            Err(end) => return end,
+            Err(end) => {
+                // Who is about to be placed is, and its host hears that it is gone: so nothing is kept for it in vain.
+                early.end = Some(end);
+                let _ = waits.wait_for(Option::is_some).await;
+                return match early.end.take() {
+                    Some(end) => end,
+                    None => std::future::pending().await,
+                };
+            }
         }
     }
 }
@@ -201,7 +217,13 @@ mod tests {
             early.push(number.to_string());
         }
         assert!(early.is_full());
-        assert_eq!(early.into_iter().next().as_deref(), Some("0"));
+        assert!(matches!(early.next(), Ok(Some(text)) if text == "0"));
+        early.end = Some(End::Client("gone".to_owned()));
+        for _ in 1..EARLY_FRAMES {
+            assert!(matches!(early.next(), Ok(Some(_))));
+        }
+        assert!(matches!(early.next(), Err(End::Client(_))));
+        assert!(matches!(early.next(), Ok(None)));
         let mut early = Early::default();
         early.push("x".repeat(EARLY_BYTES));
         assert!(early.is_full());

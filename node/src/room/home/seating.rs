@@ -127,8 +127,8 @@ impl HomeRoom {
         }
     }
 
-    /// What a peer that waits for a place needs.
-    pub fn need(&self, wish: &Wish) -> Need {
+    /// What a peer that waits for a place needs; with all that the room is guaranteed where nothing is kept for it yet.
+    pub fn need(&self, wish: &Wish, first: bool) -> Need {
         let (layout, sends) = (self.seats.layout(), wish.sends);
         let received = layout.received();
         let alone = sends.all.inside();
@@ -137,7 +137,7 @@ impl HomeRoom {
             least: if layout.peers() > 0 { received.packets } else { alone.packets },
             cost: (received + sends.one * layout.peers()).max(alone),
             one: sends.one,
-            guaranteed: self.options.guaranteed.then(|| self.full_cost()).flatten(),
+            guaranteed: (first && self.options.guaranteed).then(|| self.full_cost()).flatten(),
         }
     }
 

@@ -205,10 +205,7 @@ impl Homes {
         let mut wish = room.wish(&admit.peer, &admit.entry, role, self.entry_first(), self.typical_peers());
         let promised = home.guaranteed.places(room);
         let first = known.is_some() || !promised.is_empty();
-        let mut need = room.need(&wish);
-        if !promised.is_empty() {
-            need.guaranteed = None;
-        }
+        let need = room.need(&wish, promised.is_empty());
         wish.first.extend(promised);
         let before = moves.as_ref().map(|(_, from)| *from);
         let before = before.or(room.sent_to(&admit.peer).map(|(_, from)| from));

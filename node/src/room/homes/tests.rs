@@ -300,7 +300,7 @@ async fn a_large_guaranteed_room_that_waits_keeps_small_ones_from_nothing() {
     let wish = RoomWish { guaranteed: Some(true), size: Some(50), ..RoomWish::default() };
     let large = node.waits(node.admit_with("large", "p", wish)).await;
     let full = node.told().guaranteed;
-    assert!(full.packets > 49 * 50 * estimate::peer().one.packets, "{full:?}");
+    assert!(full.packets >= 49 * 50 * estimate::peer().one.packets, "{full:?}");
     *node.host.free.lock() += 2 * one();
     assert!(admitted(&node.comes(node.admit("small")).await));
     assert_eq!(node.homes.waiting(), 1);

@@ -24,7 +24,7 @@ export function Header({ call }: { call: Call }) {
       <h1 title={room.id}>{room.id}</h1>
       <span class={`state state-${room.state}`} role="status" data-testid="state" data-state={room.state}>
         <span class="state-dot" aria-hidden="true" />
-        <span class="state-text">{stateText[room.state]}</span>
+        <span class="state-text">{room.waiting ? 'Waiting' : stateText[room.state]}</span>
       </span>
       <span class="spacer" />
       <span class="dim people-count" title={count(people, 'participant')}>
@@ -68,7 +68,7 @@ function Connection({ call }: { call: Call }) {
     <>
       <h2>Connection</h2>
       <dl class="facts">
-        <Fact term="State">{stateText[room.state]}</Fact>
+        <Fact term="State">{room.waiting ? 'Waiting' : stateText[room.state]}</Fact>
         {placement && <Fact term={same ? 'Entry and host' : 'Entry'}>{placement.entry}</Fact>}
         {placement && !same && <Fact term="Host">{placement.host}</Fact>}
         {details.endpoint && <Fact term="Dialled">{details.endpoint}</Fact>}
