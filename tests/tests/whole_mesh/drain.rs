@@ -6,6 +6,7 @@ use skein_proto::operator::{NodeState, NodeStatus, RoomPeer};
 use skein_tests::mesh::Exit;
 use skein_tests::peer::{Kind, Roamer, Video};
 use skein_tests::protoo::ConnectOptions;
+use skein_tests::stall::Stall;
 use skein_tests::{Mesh, MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
 use std::time::Duration;
 
@@ -105,8 +106,8 @@ fn longest(roamers: &[&Roamer]) -> anyhow::Result<(Duration, String)> {
     Ok(most)
 }
 
-/// How long nothing comes where nobody moves.
-async fn rest(roamers: &[&Roamer]) -> anyhow::Result<Duration> {
+/// How long nothing comes where nobody moves. From then on it is watched what the machine itself is late by.
+async fn rest(roamers: &[&Roamer]) -> anyhow::Result<(Duration, Stall)> {
     // What came in at the start of the call is not even.
     tokio::time::sleep(Duration::from_secs(1)).await;
     roamers.iter().for_each(|roamer| roamer.forget_gaps());
@@ -114,13 +115,18 @@ async fn rest(roamers: &[&Roamer]) -> anyhow::Result<Duration> {
     let (rest, what) = longest(roamers)?;
     roamers.iter().for_each(|roamer| roamer.forget_gaps());
     eprintln!("at rest at most {rest:?} ({what})");
-    Ok(rest)
+    Ok((rest, Stall::watch()))
 }
 
-fn is_even(roamers: &[&Roamer], rest: Duration) -> anyhow::Result<()> {
+fn is_even(roamers: &[&Roamer], (rest, stall): &(Duration, Stall)) -> anyhow::Result<()> {
     let (gap, what) = longest(roamers)?;
-    eprintln!("while they moved at most {gap:?} ({what})");
-    ensure!(gap <= GAP.max(2 * rest), "{gap:?} without {what}; at rest {rest:?}");
+    let stall = stall.longest();
+    eprintln!("while they moved at most {gap:?} ({what}); the machine stood still for {stall:?}");
+    let most = GAP.max(2 * *rest) + stall;
+    ensure!(
+        gap <= most,
+        "{gap:?} without {what}; at rest {rest:?}, and the machine stood still for {stall:?}"
+    );
     for roamer in roamers {
         ensure!(roamer.failed().is_empty(), "{}: {:?}", roamer.peer().id(), roamer.failed());
         let closed = roamer.peer().protoo().is_closed();
@@ -172,7 +178,7 @@ fn a_node_drains_in_a_call_and_nobody_notices() {
         is_empty(&mesh, 1, 0, EMPTIES).await?;
         let all = [&ann, &ben, &cat];
         all_flow(&all).await?;
-        is_even(&all, rest)?;
+        is_even(&all, &rest)?;
         ensure!((ann.moves(), ben.moves(), cat.moves()) == (1, 0, 1), "{} {}", ann.moves(), cat.moves());
         ensure!(dan.moves() == 1 && dan.failed().is_empty(), "{} {:?}", dan.moves(), dan.failed());
         for peer in ["ann", "ben", "cat", "pia"] {
@@ -189,7 +195,7 @@ fn a_node_drains_in_a_call_and_nobody_notices() {
         })
         .await?;
         tokio::time::sleep(Duration::from_secs(6)).await;
-        is_even(&[&ann, &ben, &cat], rest)?;
+        is_even(&[&ann, &ben, &cat], &rest)?;
         all_flow(&[&ann, &ben, &cat, &eva]).await?;
         pia.leave().await;
         for roamer in [ann, ben, cat, dan, eva] {
@@ -213,7 +219,7 @@ fn told_to_stop_a_node_drains_first_and_then_ends() {
         ensure!(exit == Exit { code: Some(0), signal: None }, "{exit:?}");
         ensure!(ann.moves() == 1, "{}", ann.moves());
         all_flow(&[&ann, &ben]).await?;
-        is_even(&[&ann, &ben], rest)?;
+        is_even(&[&ann, &ben], &rest)?;
         // The last one has nobody to send them to: it ends at once.
         mesh.agrees(SOON).await?;
         mesh.node_mut(1).terminate()?;
@@ -339,7 +345,7 @@ fn who_only_comes_in_by_a_node_that_drains_comes_in_by_another() {
         ensure!((&after.host, after.worker) == (&before.host, before.worker), "{before:?}, then {after:?}");
         ensure!(ann.moves() == 2, "{} {:?}", ann.moves(), ann.failed());
         all_flow(&[&ann, &ben]).await?;
-        is_even(&[&ann, &ben], rest)?;
+        is_even(&[&ann, &ben], &rest)?;
         ann.leave().await;
         ben.leave().await;
         drop(pia);
