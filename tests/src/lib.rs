@@ -7,6 +7,7 @@
 //! | [`protoo`] | a protoo client that shows everything it hears |
 //! | [`peer`] | a WebRTC client without a browser: joins like mediasoup-demo, sends and receives real RTP |
 //! | [`wait`] | waiting for conditions, with deadlines |
+//! | [`stall`] | how long the machine itself stood still |
 //! | [`run`] | runs one test, bounded in time, and shows the nodes' logs when it fails |
 //! | [`simulate`] | placement policies over workloads, in virtual time; no node runs |
 //!
@@ -19,6 +20,7 @@ pub mod peer;
 pub mod protoo;
 pub mod run;
 pub mod simulate;
+pub mod stall;
 pub mod wait;
 
 pub use mesh::{Mesh, MeshBuilder};

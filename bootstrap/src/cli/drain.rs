@@ -188,9 +188,15 @@ mod tests {
             let mut asked = Vec::new();
             for (head, body) in answers {
                 let (mut socket, _) = listener.accept().await.expect("accepts");
-                let mut request = vec![0; 4096];
-                let length = socket.read(&mut request).await.expect("reads");
-                asked.push(String::from_utf8_lossy(&request[..length]).into_owned());
+                let mut request = String::new();
+                while !request.ends_with('}')
+                    && !(request.starts_with("GET") && request.ends_with("\r\n\r\n"))
+                {
+                    let mut part = [0; 4096];
+                    let length = socket.read(&mut part).await.expect("reads");
+                    request.push_str(&String::from_utf8_lossy(&part[..length]));
+                }
+                asked.push(request);
                 let length = body.len();
                 let answer =
                     format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
