@@ -83,6 +83,8 @@ pub fn module() -> String {
         operator::DrainRequest,
         operator::UndrainRequest,
         operator::MeshStatus,
+        operator::Scaling,
+        operator::ScalingStep,
         operator::NodeState,
         operator::NodeStatus,
         operator::Rooms,

@@ -363,7 +363,9 @@ impl Leader {
             let outcome = reconciler.look(&now, Instant::now(), SystemTime::now()).await;
             self.say(|lead| {
                 lead.grows = outcome.plan.grows;
-                lead.eta_s = outcome.plan.eta_s;
+                // Where nothing is on its way and nothing can be, those who wait are told so.
+                let comes = outcome.plan.grows || outcome.plan.booting > 0;
+                lead.eta_s = if comes { outcome.plan.eta_s } else { 0 };
             });
             self.keep(outcome);
             tokio::time::sleep(AT_LEAST).await;

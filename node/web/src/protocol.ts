@@ -731,6 +731,64 @@ rooms: number,
 waiting: number, };
 
 /**
+ * `GET /v1/scaling`: what the leader knows of growing and shrinking, and did about it.
+ */
+export type Scaling = { 
+/**
+ * The node that leads.
+ */
+leader: NodeId, 
+/**
+ * Its term.
+ */
+term: number, 
+/**
+ * How many reference streams should be free or on their way.
+ */
+wanted_streams: number, 
+/**
+ * How many are free on nodes whose figures are new.
+ */
+free_streams: number, 
+/**
+ * How many are on their way, on machines that boot.
+ */
+booting_streams: number, 
+/**
+ * Whether those who find no place are kept waiting: the mesh grows, or can.
+ */
+grows: boolean, 
+/**
+ * In how many seconds they can expect one.
+ */
+eta_s: number, 
+/**
+ * What somebody has to look at.
+ */
+alarm: string | null, 
+/**
+ * Why not more is done.
+ */
+reasons: Array<string>, 
+/**
+ * What was done last, in its order.
+ */
+steps: Array<ScalingStep>, };
+
+/**
+ * One thing that the leader did.
+ */
+export type ScalingStep = { 
+/**
+ * When, milliseconds since 1970.
+ */
+at_ms: number, 
+/**
+ * What, and why.
+ */
+step: string, };
+
+/**
  * How a node is, as another sees it.
  */
 export type NodeState = "starting" | "alive" | "suspect" | "draining";

@@ -1,5 +1,6 @@
 //! Nodes that the leader of a test's mesh launches, as processes.
 
+use crate::run::keep_log;
 use anyhow::Context;
 use rand::Rng;
 use skein_bootstrap::process::{Record, Signal};
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 pub(super) const FOLDER: &str = "machines";
 /// Their ports, below those of the other nodes: one each, and from a hundred above that 32 each for media.
 const PORTS: std::ops::Range<u16> = 10_000..17_000;
+
+/// How many lines of a log are shown.
+const SHOWN_LINES: usize = 60;
 
 /// How a test's mesh grows.
 #[derive(Debug, Clone)]
@@ -75,21 +79,16 @@ impl Machines {
 impl Drop for Machines {
     fn drop(&mut self) {
         let Ok(records) = self.all() else { return };
-        for record in records {
-            if std::thread::panicking()
-                && let Ok(log) = std::fs::read_dir(&self.folder)
-            {
-                // Whoever reads why a test failed wants to know what they said.
-                for log in log.flatten().map(|entry| entry.path()).filter(|path| {
-                    path.extension().is_some_and(|end| end == "log")
-                        && path.to_string_lossy().contains(&format!("-{}.", record.number))
-                }) {
-                    eprintln!("--- {}\n{}", log.display(), std::fs::read_to_string(&log).unwrap_or_default());
-                }
-            }
-            if let Some(process) = &record.process {
-                process.signal(Signal::SIGKILL);
-            }
+        for process in records.iter().filter_map(|record| record.process.as_ref()) {
+            process.signal(Signal::SIGKILL);
+        }
+        let Ok(files) = std::fs::read_dir(&self.folder) else { return };
+        let logs = files.flatten().map(|file| file.path());
+        for log in logs.filter(|path| path.extension().is_some_and(|end| end == "log")) {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            let last = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+            keep_log(format!("--- {} (launched)\n{}", log.display(), last.join("\n")));
         }
     }
 }

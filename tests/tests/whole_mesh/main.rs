@@ -17,6 +17,7 @@ mod moves;
 mod one_node;
 mod operator;
 mod pipes;
+mod scaling;
 mod sessions;
 mod stage;
 mod trust;
