@@ -299,6 +299,7 @@ async fn a_large_guaranteed_room_that_waits_keeps_small_ones_from_nothing() {
     node.leads(true).await;
     let wish = RoomWish { guaranteed: Some(true), size: Some(50), ..RoomWish::default() };
     let large = node.waits(node.admit_with("large", "p", wish)).await;
+    node.tells(1).await;
     let full = node.told().guaranteed;
     assert!(full.packets >= 49 * 50 * estimate::peer().one.packets, "{full:?}");
     *node.host.free.lock() += 2 * one();
