@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Raised when a frame changes its meaning; nodes of different versions refuse each other.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// A JSON document inside a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -437,11 +437,11 @@ pub struct PipeOpen {
 /// From the receiving end of a pipe to the sending end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PipeRequest {
-    /// Send this producer; answered with `Consumed` or `Gone`.
+    /// Make this producer ready to be sent; answered with `Consumed` or `Gone`. Nothing is sent before `Resume`.
     Consume(ProducerId),
     /// Nobody consumes it at the moment.
     Pause(ProducerId),
-    /// Somebody does again.
+    /// The receiving end is ready for it, or somebody consumes it again.
     Resume(ProducerId),
     /// Nobody has for a while.
     Stop(ProducerId),
