@@ -15,6 +15,7 @@ mod membership;
 mod moves;
 mod one_node;
 mod operator;
+mod pictures;
 mod pipes;
 mod sessions;
 mod stage;
