@@ -7,6 +7,7 @@ mod consume;
 mod publish;
 mod request;
 mod stage;
+mod stalled;
 
 use crate::media::{Consumer, Counted, DataConsumer, DataProducer, MediaEvent, Producer, WebRtcTransport};
 use crate::mesh::{MeshError, MeshReceiver, MeshSender, MeshStream, View};
@@ -26,6 +27,7 @@ use skein_proto::rpc::{DataProducerEntry, ProducerEntry, SessionFrame, SessionOp
 use skein_proto::signaling::{
     self, ClientFrame, ClientRequest, MediaKind, Notification, RtpCapabilities, Score, ServerRequest,
 };
+use stalled::Stalled;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -79,6 +81,13 @@ struct Receiving {
     _lease: Option<Lease>,
 }
 
+impl Receiving {
+    /// Whether it is to be sent, as far as the room and the client are concerned.
+    fn is_wanted(&self) -> bool {
+        self.accepted && self.forwarded && !self.paused_by_client
+    }
+}
+
 struct ReceivingData {
     consumer: DataConsumer,
     producer: DataProducerId,
@@ -109,6 +118,7 @@ pub struct Session {
     producers: HashMap<ProducerId, Sending>,
     data_producers: HashMap<DataProducerId, (DataProducer, DataProducerEntry)>,
     consumers: HashMap<ConsumerId, Receiving>,
+    stalled: Stalled,
     data_consumers: HashMap<DataConsumerId, ReceivingData>,
     /// What the others in the room send.
     offered: HashMap<ProducerId, ProducerEntry>,
@@ -164,6 +174,7 @@ pub async fn run(rooms: Arc<Rooms>, entry: NodeId, open: SessionOpen, stream: Me
         producers: HashMap::new(),
         data_producers: HashMap::new(),
         consumers: HashMap::new(),
+        stalled: Stalled::default(),
         data_consumers: HashMap::new(),
         offered: HashMap::new(),
         data_offered: HashMap::new(),
@@ -220,6 +231,7 @@ impl Session {
                     },
                     Some(report) = reports.recv() => self.hear_media(report).await?,
                     Some(arrived) = self.arrivals.next() => self.take(arrived).await?,
+                    () = at(self.stalled.next()) => self.wake_stalled().await,
                     _ = ticks.tick() => self.expire().await?,
                 }
             }
@@ -370,6 +382,8 @@ impl Session {
                 if !self.is_accepted(&consumer_id) {
                     return Ok(());
                 }
+                // The first packet of a stream is one of the things that it tells.
+                self.watch_stalled(&consumer_id);
                 Notification::ConsumerScore { consumer_id, score: Score(score) }
             }
             MediaEvent::ConsumerLayers(consumer_id, layers) => {
@@ -383,6 +397,9 @@ impl Session {
                 Notification::ConsumerLayersChanged { consumer_id, spatial_layer, temporal_layer }
             }
             MediaEvent::ConsumerPaused(consumer_id, paused) => {
+                if !paused {
+                    self.watch_stalled(&consumer_id);
+                }
                 // What is not forwarded is paused to the client, whatever its sender does.
                 if !self.consumers.get(&consumer_id).is_some_and(|receiving| receiving.forwarded) {
                     return Ok(());
@@ -430,6 +447,14 @@ fn endpoints(view: &View, first: &NodeId) -> Vec<String> {
     let alive = members.into_iter().filter(|member| member.state == NodeState::Alive);
     // http becomes ws, https wss.
     alive.map(|member| member.facts.url.replacen("http", "ws", 1)).collect()
+}
+
+/// Ends then; never where there is no such time.
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn close(code: u16, reason: &str) -> End {

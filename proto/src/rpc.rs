@@ -463,11 +463,11 @@ pub struct PipeOpen {
 /// From the receiving end of a pipe to the sending end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PipeRequest {
-    /// Send this producer; answered with `Consumed` or `Gone`.
+    /// Make this producer ready to be sent; answered with `Consumed` or `Gone`. Nothing is sent before `Resume`.
     Consume(ProducerId),
     /// Nobody consumes it at the moment.
     Pause(ProducerId),
-    /// Somebody does again.
+    /// The receiving end is ready for it, or somebody consumes it again.
     Resume(ProducerId),
     /// Nobody has for a while.
     Stop(ProducerId),

@@ -201,6 +201,25 @@ impl Peer {
         self.produce(Kind::Video, source).await
     }
 
+    /// Has a camera that sends nothing before [`Peer::begin`], as a browser whose encoder takes its time.
+    ///
+    /// # Errors
+    /// When the node refuses it.
+    pub async fn produce_video_later(&self, video: Video) -> anyhow::Result<String> {
+        let payload_type = self.capabilities.payload_type(MediaKind::Video)?;
+        let mut source = Source::video(Kind::Video.mid(), payload_type, video);
+        source.pause(true);
+        self.produce(Kind::Video, source).await
+    }
+
+    /// Begins to send pictures, without a word to the node.
+    ///
+    /// # Errors
+    /// When its task ended.
+    pub async fn begin(&self, kind: Kind) -> anyhow::Result<()> {
+        self.command(Command::Pause(kind.mid().into(), false)).await
+    }
+
     async fn produce(&self, kind: Kind, source: Source) -> anyhow::Result<String> {
         let transport = self.send.as_deref().context("there is no transport to send on")?;
         let encodings = source.encodings();

@@ -153,6 +153,29 @@ impl Consumer {
         self.consumer.producer_paused()
     }
 
+    /// Whether it could send, its producer not being paused, and the worker has decided on no layer of it. Never so where
+    /// it has no layers.
+    pub fn is_stalled(&self) -> bool {
+        let layered = matches!(self.consumer.r#type(), MediasoupType::Simulcast | MediasoupType::Svc);
+        layered && !self.consumer.producer_paused() && self.consumer.current_layers().is_none()
+    }
+
+    /// Whether packets of its producer have come to the worker.
+    pub fn producer_flows(&self) -> bool {
+        self.consumer.score().producer_scores.iter().any(|score| *score > 0)
+    }
+
+    /// Has the worker decide anew which layers it sends. Where it sends some by now, nothing is lost by it.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn reconsider(&self) -> Result<(), MediaError> {
+        let Some(wanted) = self.consumer.preferred_layers() else { return Ok(()) };
+        // It does so when other layers are preferred than before, and only then.
+        bounded(self.consumer.set_preferred_layers(others_than(wanted))).await?;
+        bounded(self.consumer.set_preferred_layers(wanted)).await
+    }
+
     /// How well it arrives.
     ///
     /// # Errors
@@ -213,6 +236,16 @@ impl Consumer {
             second["type"] = "inbound-rtp".into();
         }
         Ok(stats)
+    }
+}
+
+/// Layers next to these: lower ones where there are any, else higher ones, which the worker bounds.
+fn others_than(layers: ConsumerLayers) -> ConsumerLayers {
+    let ConsumerLayers { spatial_layer, temporal_layer } = layers;
+    match (spatial_layer, temporal_layer.unwrap_or(0)) {
+        (0, 0) => ConsumerLayers { spatial_layer: 1, temporal_layer: Some(1) },
+        (_, 0) => ConsumerLayers { spatial_layer: spatial_layer - 1, temporal_layer },
+        (_, temporal) => ConsumerLayers { spatial_layer, temporal_layer: Some(temporal - 1) },
     }
 }
 
@@ -305,5 +338,19 @@ impl DataConsumer {
     /// When the worker is gone.
     pub async fn stats(&self) -> Result<Stats, MediaError> {
         typed("data-consumer", json(&bounded(self.consumer.get_stats()).await?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_layers_are_the_next_lower_ones_where_there_are_any() {
+        let layers =
+            |spatial_layer, temporal| ConsumerLayers { spatial_layer, temporal_layer: Some(temporal) };
+        assert_eq!(others_than(layers(0, 2)), layers(0, 1));
+        assert_eq!(others_than(layers(2, 0)), layers(1, 0));
+        assert_eq!(others_than(layers(0, 0)), layers(1, 1));
     }
 }

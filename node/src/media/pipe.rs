@@ -67,7 +67,7 @@ impl PipeTransport {
         bounded(self.transport.connect(remote)).await
     }
 
-    /// Sends a producer of this end's router to the other end. `changes` hears `Some(paused)` when its peer pauses or
+    /// Sends a producer of this end's router to the other end, paused at first. `changes` hears `Some(paused)` when its peer pauses or
     /// resumes it, and `None` when it closes.
     ///
     /// # Errors
@@ -79,7 +79,8 @@ impl PipeTransport {
     ) -> Result<PipeConsumer, MediaError> {
         // The crate gives capabilities in a finished form and takes them in an open one; they are the same JSON.
         let capabilities = parse("rtpCapabilities", json(&self.router.router.rtp_capabilities())?)?;
-        let options = ConsumerOptions::new(id("producerId", &producer.0)?, capabilities);
+        let mut options = ConsumerOptions::new(id("producerId", &producer.0)?, capabilities);
+        options.paused = true;
         let consumer = bounded(self.transport.consume(options)).await?;
         let report = |change: Option<bool>| {
             let (changes, producer) = (changes.clone(), producer.clone());

@@ -13,6 +13,12 @@ use skein_proto::ids;
 use skein_proto::signaling::{self, MediaKind, WebRtcTransportInfo};
 use std::sync::Arc;
 
+/// How little a client's downlink is taken for at least, bits a second: enough for the lowest layer of a picture. The
+/// estimator hears only of what is sent. After a few seconds without word from a client, whose machine stood still, say,
+/// it would sink below what any layer takes; then nothing is sent, and nothing is heard, for good (`IsRttAboveLimit()` of
+/// `TargetRateController.cpp` of mediasoup-sys 0.24.0).
+const LEAST_OUTGOING: u64 = 200_000;
+
 /// What a client asks of a transport.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TransportOptions {
@@ -50,6 +56,7 @@ impl WebRtcTransport {
         all.prefer_udp = true;
         all.enable_sctp = options.sctp;
         all.initial_available_outgoing_bitrate = u64::from(worker.settings.initial_outgoing_bitrate);
+        all.min_outgoing_bitrate = Some(LEAST_OUTGOING);
         let transport = bounded(router.router.create_webrtc_transport(all)).await?;
         if worker.settings.max_incoming_bitrate > 0 {
             let limit = u64::from(worker.settings.max_incoming_bitrate);

@@ -239,7 +239,7 @@ impl Worker {
                     self.held.insert(held.arrival.producer.clone(), held);
                 }
                 event = stream.recv::<PipeEvent>() => match event {
-                    Ok(Some(event)) => self.hear(&transport, event).await.map_err(|e| e.to_string())?,
+                    Ok(Some(event)) => self.hear(&transport, &mut stream, event).await?,
                     Ok(None) => return Err("the other end closed it".to_owned()),
                     Err(error) => return Err(error.to_string()),
                 },
@@ -277,7 +277,13 @@ impl Worker {
         Ok((transport, stream))
     }
 
-    async fn hear(&mut self, transport: &PipeTransport, event: PipeEvent) -> Result<(), MediaError> {
+    async fn hear(
+        &mut self,
+        transport: &PipeTransport,
+        stream: &mut MeshStream,
+        event: PipeEvent,
+    ) -> Result<(), String> {
+        let text = |error: MediaError| error.to_string();
         match event {
             PipeEvent::Consumed { producer, kind, rtp_parameters, paused, sends } => {
                 let Some(held) = self.held.get_mut(&producer).filter(|held| held.piped.is_none()) else {
@@ -286,6 +292,10 @@ impl Worker {
                 match transport.produce(&producer, kind, &rtp_parameters, paused, sends).await {
                     Ok(piped) => {
                         held.piped = Some(piped);
+                        // Only now: what comes before there is a producer for it is lost, and with it the key frame.
+                        if held.idle_since.is_none() {
+                            send(stream, PipeRequest::Resume(producer.clone())).await?;
+                        }
                         held.arrival.progress.send_replace(Progress::Ready);
                         self.room.tell_home(HostMessage::PipeUp(held.arrival.entry()));
                     }
@@ -299,12 +309,12 @@ impl Worker {
             }
             PipeEvent::Paused(producer) => {
                 if let Some(piped) = self.held.get(&producer).and_then(|held| held.piped.as_ref()) {
-                    piped.pause().await?;
+                    piped.pause().await.map_err(text)?;
                 }
             }
             PipeEvent::Resumed(producer) => {
                 if let Some(piped) = self.held.get(&producer).and_then(|held| held.piped.as_ref()) {
-                    piped.resume().await?;
+                    piped.resume().await.map_err(text)?;
                 }
             }
             PipeEvent::Gone(producer) => self.end(&producer, PipeError::Gone),

@@ -11,7 +11,7 @@ use skein_proto::signaling::{
     NewConsumer, NewDataConsumer, Notification, SctpStreamParameters, ServerRequest,
 };
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long to wait before a producer that could not be brought is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -207,12 +207,40 @@ impl Session {
             tracing::debug!(session = %self.open.session, consumer = %id, %error, "cannot resume");
         }
         let score = receiving.consumer.score();
+        self.watch_stalled(&id);
         if !forwarded {
             self.notify(Notification::ConsumerPaused { consumer_id: id.clone() }).await?;
         }
         match score {
             Ok(score) => self.notify(Notification::ConsumerScore { consumer_id: id, score }).await,
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Looks at a consumer in a moment where it should send and does not.
+    pub(super) fn watch_stalled(&mut self, id: &ConsumerId) {
+        let stalls = |receiving: &Receiving| receiving.is_wanted() && receiving.consumer.is_stalled();
+        if self.consumers.get(id).is_some_and(stalls) {
+            self.stalled.watch(id.clone(), Instant::now());
+        }
+    }
+
+    /// Has the worker decide anew what it sends of the consumers that still send nothing.
+    pub(super) async fn wake_stalled(&mut self) {
+        for id in self.stalled.due(Instant::now()) {
+            let Some(receiving) = self.consumers.get(&id).filter(|receiving| receiving.is_wanted()) else {
+                self.stalled.forget(&id);
+                continue;
+            };
+            let consumer = &receiving.consumer;
+            if !consumer.is_stalled() {
+                self.stalled.forget(&id);
+            } else if consumer.producer_flows() {
+                tracing::debug!(session = %self.open.session, consumer = %id, producer = %receiving.producer, "sends nothing");
+                if let Err(error) = consumer.reconsider().await {
+                    tracing::debug!(session = %self.open.session, consumer = %id, %error, "cannot be made to send");
+                }
+            }
         }
     }
 

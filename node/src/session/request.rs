@@ -134,6 +134,7 @@ impl Session {
                 if receiving.accepted && receiving.forwarded {
                     receiving.consumer.resume().await?;
                 }
+                self.watch_stalled(&body.consumer_id);
                 done()
             }
             ClientRequest::SetConsumerPreferredLayers(body) => {

@@ -94,7 +94,9 @@ impl Session {
             if let Err(error) = done {
                 tracing::debug!(session = %self.open.session, consumer = %consumer_id, %error, "cannot pause or resume");
             }
-            if receiving.consumer.producer_paused() {
+            let producer_paused = receiving.consumer.producer_paused();
+            self.watch_stalled(&consumer_id);
+            if producer_paused {
                 // It stays paused to the client, now for its sender's sake.
                 continue;
             }

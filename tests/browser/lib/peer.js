@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { browser as browserNamed } from './chromium.js';
+import { observe } from './diagnosis.js';
 import { root } from './mesh.js';
 import { grows, stands, until } from './wait.js';
 
@@ -37,12 +38,18 @@ export class Peer {
     const context = await (await browserNamed(browser)).newContext({ viewport, ...options });
     context.setDefaultTimeout(15_000);
     t.after(() => context.close());
-    return new Peer(await context.newPage(), context);
+    return Peer.#tab(context);
   }
 
   /** Another tab of the same user. */
   async anotherTab() {
-    return new Peer(await this.#context.newPage(), this.#context);
+    return Peer.#tab(this.#context);
+  }
+
+  static async #tab(context) {
+    const peer = new Peer(await context.newPage(), context);
+    await observe(peer);
+    return peer;
   }
 
   /**

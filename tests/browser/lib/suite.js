@@ -1,5 +1,6 @@
 // What each test has in common: a mesh of its own that is stopped whatever happens, and an end.
 import { test } from 'node:test';
+import { diagnose } from './diagnosis.js';
 import { Mesh } from './mesh.js';
 
 /** How long a test may take, a mesh's start included. */
@@ -19,12 +20,22 @@ export function onMesh(name, { limit = LIMIT, ...options }, body) {
       if (failed) t.diagnostic(`the nodes logged:\n${mesh.logs()}`);
       await mesh.stop({ keep: failed });
     });
-    await body(t, mesh);
+    await told(t, () => body(t, mesh));
     failed = false;
   });
 }
 
 /** A part of a test that can fail by itself without keeping the next parts from running. */
 export function part(t, name, body) {
-  return t.test(name, { timeout: 60_000 }, body);
+  return t.test(name, { timeout: 60_000 }, (t) => told(t, () => body(t)));
+}
+
+/** Tells how the pages' connections stand when something goes wrong, before they are closed. */
+async function told(t, body) {
+  try {
+    return await body();
+  } catch (error) {
+    t.diagnostic(`the pages' connections:\n${await diagnose()}`);
+    throw error;
+  }
 }

@@ -44,6 +44,8 @@ pub enum Video {
     Single,
     /// The same, and it says so: the node expects what it then measures.
     Declared,
+    /// The same in three temporal layers by its word, as browsers send a small camera, and in the lowest of them by deed.
+    Temporal,
     /// Three, about 100, 240 and 530 kbit/s.
     Simulcast(Simulcast),
 }
@@ -78,6 +80,8 @@ pub(super) struct Source {
     /// How loud it is, dBov.
     pub level: i8,
     most_bits: Option<u32>,
+    /// Its scalability mode, where it says one.
+    mode: Option<&'static str>,
     payload_type: Pt,
     layers: Vec<Layer>,
     timestamp: u32,
@@ -99,7 +103,7 @@ impl Source {
     /// A camera.
     pub fn video(mid: &str, payload_type: Pt, video: Video) -> Self {
         let layers = match video {
-            Video::Single | Video::Declared => vec![Layer::new(0, true, None, LAYERS[1])],
+            Video::Single | Video::Declared | Video::Temporal => vec![Layer::new(0, true, None, LAYERS[1])],
             Video::Simulcast(by) => (0..3u8)
                 .map(|index| {
                     let rid = Rid::from(format!("r{index}").as_str());
@@ -110,7 +114,8 @@ impl Source {
                 .collect(),
         };
         let most_bits = (video == Video::Declared).then_some(DECLARED_BITS);
-        Self { most_bits, ..Self::new(mid, MediaKind::Video, payload_type, layers) }
+        let mode = (video == Video::Temporal).then_some("L1T3");
+        Self { most_bits, mode, ..Self::new(mid, MediaKind::Video, payload_type, layers) }
     }
 
     fn new(mid: &str, kind: MediaKind, payload_type: Pt, layers: Vec<Layer>) -> Self {
@@ -121,6 +126,7 @@ impl Source {
             paused: false,
             level: SPEAKS,
             most_bits: None,
+            mode: None,
             payload_type,
             layers,
             timestamp,
@@ -138,6 +144,9 @@ impl Source {
         let declare = |mut encoding: Value| {
             if let Some(bits) = self.most_bits {
                 encoding["maxBitrate"] = json!(bits);
+            }
+            if let Some(mode) = self.mode {
+                encoding["scalabilityMode"] = json!(mode);
             }
             encoding
         };

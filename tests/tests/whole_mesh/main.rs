@@ -16,6 +16,7 @@ mod membership;
 mod moves;
 mod one_node;
 mod operator;
+mod pictures;
 mod pipes;
 mod scaling;
 mod sessions;

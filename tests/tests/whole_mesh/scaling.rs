@@ -161,7 +161,8 @@ fn a_cost_ceiling_holds() {
 #[test]
 fn a_leader_that_dies_while_it_launches_leaves_nothing_lost_and_nothing_doubled() {
     run(200, async {
-        let mut mesh = MeshBuilder::new().nodes(3).grows(&Growth { streams: 8, ..growth(3, 5) }).start().await?;
+        let mut mesh =
+            MeshBuilder::new().nodes(3).grows(&Growth { streams: 8, ..growth(3, 5) }).start().await?;
         let first = leader(&mesh).await?;
         let others: Vec<_> =
             mesh.running().filter(|node| *node.id() != first).map(|node| node.ws()).collect();

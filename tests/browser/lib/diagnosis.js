@@ -1,0 +1,69 @@
+// What the pages' connections were like when something went wrong.
+
+/** Open tabs, by their tests' order. */
+const open = new Set();
+
+/** Notes all RTCPeerConnections of a tab, for `diagnose`; before anything of the page runs. */
+export async function observe(peer) {
+  open.add(peer);
+  peer.page.once('close', () => open.delete(peer));
+  await peer.page.addInitScript(() => {
+    const all = (window.peerConnections = []);
+    const Original = window.RTCPeerConnection;
+    window.RTCPeerConnection = class extends Original {
+      constructor(...options) {
+        super(...options);
+        all.push(this);
+      }
+    };
+  });
+}
+
+/** Lines that say how all open tabs' connections stand, and what comes and goes over them. */
+export async function diagnose() {
+  const told = [...open].map(async (peer) => {
+    const late = new Promise((resolve) => setTimeout(resolve, 3000, ['the page does not answer']).unref());
+    const lines = await Promise.race([peer.page.evaluate(tell), late]).catch((error) => [error.message]);
+    return lines.map((line) => `${peer.id ?? 'a tab'}: ${line}`);
+  });
+  return (await Promise.all(told)).flat().join('\n');
+}
+
+/** Runs in the page. */
+async function tell() {
+  const lines = [];
+  const some = (entry, keys) =>
+    keys
+      .filter((key) => entry[key] !== undefined)
+      .map((key) => `${key} ${typeof entry[key] === 'object' ? JSON.stringify(entry[key]) : entry[key]}`)
+      .join(', ');
+  const rtp = ['kind', 'mid', 'ssrc', 'active', 'packetsReceived', 'packetsLost', 'packetsSent', 'framesReceived'];
+  rtp.push('framesDecoded', 'keyFramesDecoded', 'framesEncoded', 'keyFramesEncoded', 'pliCount', 'nackCount');
+  const wanted = {
+    transport: ['dtlsState', 'iceState', 'packetsReceived', 'packetsSent'],
+    'inbound-rtp': rtp,
+    'outbound-rtp': rtp,
+  };
+  for (const [index, pc] of (window.peerConnections ?? []).entries()) {
+    const states = some(pc, ['signalingState', 'connectionState', 'iceConnectionState']);
+    lines.push(`connection ${index}: ${states}`);
+    if (pc.connectionState === 'closed') continue;
+    for (const { mid, currentDirection, receiver } of pc.getTransceivers()) {
+      const { kind, muted, readyState } = receiver.track;
+      lines.push(`  ${mid} ${kind} ${currentDirection}: track muted ${muted}, ${readyState}`);
+    }
+    for (const entry of (await pc.getStats()).values()) {
+      const keys = wanted[entry.type];
+      if (keys) lines.push(`  ${entry.type}: ${some(entry, keys)}`);
+    }
+  }
+  for (const { id, subscriptions } of window.skein?.room?.peers.values() ?? []) {
+    for (const one of subscriptions) {
+      const host = await one.hostStats().catch((error) => [{ type: error.message }]);
+      const streams = host.map((entry) => some(entry, ['type', 'packetCount', 'bitrate', 'pliCount', 'score']));
+      const state = some(one, ['id', 'muted', 'paused', 'layers', 'score']);
+      lines.push(`${id}'s ${one.source}: ${state}, legs ${one.legs.length}; its host: ${streams.join(' | ')}`);
+    }
+  }
+  return lines;
+}
