@@ -85,10 +85,22 @@ pub fn left_out(only: &[Part]) -> Vec<String> {
     let mut notes = Vec::new();
     if !only.is_empty() {
         notes.push("only the parts that were asked for have run".to_owned());
-    } else if which::which("cargo-deny").is_err() {
+        return notes;
+    }
+    if which::which("cargo-deny").is_err() {
         notes.push(
             "cargo deny has not run: cargo-deny is not installed (cargo install --locked cargo-deny)"
                 .to_owned(),
+        );
+    }
+    if which::which("terraform").is_err() {
+        notes.push(
+            "terraform fmt has not run, nor has Terraform evaluated its module: terraform is not installed"
+                .to_owned(),
+        );
+    } else if std::env::var_os("TF_PLUGIN_CACHE_DIR").is_none() {
+        notes.push(
+            "terraform validate has not run: TF_PLUGIN_CACHE_DIR, with AWS's provider, is not set".to_owned(),
         );
     }
     notes
@@ -125,6 +137,12 @@ fn lint(checkout: &Checkout) -> Vec<Step> {
     ];
     if which::which("cargo-deny").is_ok() {
         steps.push(with_cargo(checkout, "cargo deny", vec![vec!["deny", "check"]]));
+    }
+    if which::which("terraform").is_ok() {
+        let folder = checkout.root().join("terraform");
+        let commands = vec![make("terraform", &["fmt", "-check", "-recursive", "-diff"], &folder)];
+        let action = Action::Commands { needs: vec![folder.join("main.tf")], commands };
+        steps.push(Step { title: "layout: terraform fmt", action });
     }
     steps
 }
@@ -227,8 +245,9 @@ mod tests {
             "second client: Python environment",
             "python -m pytest -v",
         ];
-        let without_deny: Vec<_> = lines.iter().filter(|line| *line != "cargo deny check").collect();
-        assert_eq!(without_deny, expected);
+        let may_be_missing = ["cargo deny check", "terraform fmt -check -recursive -diff"];
+        let others: Vec<_> = lines.iter().filter(|line| !may_be_missing.contains(&line.as_str())).collect();
+        assert_eq!(others, expected);
     }
 
     #[test]

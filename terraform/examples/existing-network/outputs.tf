@@ -1,0 +1,4 @@
+output "urls" {
+  description = "Where clients reach the seed nodes."
+  value       = module.skein.urls
+}
