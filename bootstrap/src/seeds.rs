@@ -105,7 +105,7 @@ impl Seed {
 
 /// Finds nodes to join through. Asked again and again: whenever the node is alone, and now and then.
 #[async_trait]
-pub trait SeedSource: Send + Sync {
+pub trait SeedSource: std::fmt::Debug + Send + Sync {
     /// Where nodes are now, as far as the source knows. Must end by itself, within some seconds.
     ///
     /// # Errors
@@ -114,6 +114,7 @@ pub trait SeedSource: Send + Sync {
 }
 
 /// The names of a list of seeds, looked up in DNS.
+#[derive(Debug)]
 pub struct Names(Vec<Seed>);
 
 impl Names {

@@ -2,6 +2,7 @@
 
 mod load;
 
+use crate::enrol::{Enrol, Signer, SignerError};
 use crate::media::{MediaError, Workers, health};
 use crate::mesh::{Incoming, Mesh, MeshError, MeshSettings, MeshStream};
 use crate::operator::{self, Operator};
@@ -44,6 +45,9 @@ pub enum NodeError {
     /// The key that client tokens are checked with.
     #[error("auth.client_key: {0}")]
     ClientKey(#[from] TokenError),
+    /// What the node signs certificates with.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// The HTTP server's address.
     #[error("http.listen: {addr}: {problem}")]
     Listen {
@@ -101,14 +105,21 @@ impl Node {
             url: config.public_url(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        let signer = Signer::read(config)?;
+        if let Some(signer) = &signer {
+            signer.refresh(config);
+        }
         let settings = MeshSettings {
             config: config.mesh.clone(),
             node: config.node.id.clone(),
             facts,
             phase: Phase::Starting,
+            enrols: signer.as_ref().is_some_and(|signer| signer.secret().is_some()),
+            sources: Vec::new(),
         };
         let (mesh, incoming) = Mesh::start(settings).await?;
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let enrol = Enrol::new(mesh.clone(), config, signer, None);
         let rooms = Arc::new(Rooms::new(Context {
             mesh: mesh.clone(),
             workers,
@@ -152,7 +163,8 @@ impl Node {
         tasks.spawn(operator::run_watch(Arc::clone(&operator), cancel.clone()));
         let gossiper = load::Gossiper::new(mesh.clone(), Arc::clone(&rooms), Arc::clone(&homes));
         tasks.spawn(gossiper.run(cancel.clone()));
-        tasks.spawn(dispatch(incoming, Arc::clone(&rooms), homes, tasks.clone()));
+        tasks.spawn(Arc::clone(&enrol).run(tasks.clone(), cancel.clone()));
+        tasks.spawn(dispatch(incoming, Arc::clone(&rooms), homes, enrol, tasks.clone()));
         let handle = Handle::new();
         let server = serve(listener, tls, operator, handle.clone())?;
         mesh.set_phase(Phase::Ready);
@@ -220,7 +232,13 @@ fn serve(
 }
 
 /// Gives each stream that a node opened to the part that it is for. Ends with the mesh.
-async fn dispatch(mut incoming: Incoming, rooms: Arc<Rooms>, homes: Arc<Homes>, tasks: TaskTracker) {
+async fn dispatch(
+    mut incoming: Incoming,
+    rooms: Arc<Rooms>,
+    homes: Arc<Homes>,
+    enrol: Arc<Enrol>,
+    tasks: TaskTracker,
+) {
     let cancel = rooms.context().cancel.clone();
     loop {
         let next = tokio::select! {
@@ -231,7 +249,8 @@ async fn dispatch(mut incoming: Incoming, rooms: Arc<Rooms>, homes: Arc<Homes>, 
         let (rooms, homes) = (Arc::clone(&rooms), Arc::clone(&homes));
         match open {
             Open::Call(call) => {
-                tasks.spawn(async move { answer(&rooms, &homes, call, stream).await });
+                let enrol = Arc::clone(&enrol);
+                tasks.spawn(async move { answer(&rooms, &homes, &enrol, call, stream).await });
             }
             Open::Session(open) => {
                 tasks.spawn(session::run(rooms, node, open, stream));
@@ -261,7 +280,7 @@ fn log_stray_hello(node: &NodeId) {
     tracing::debug!(%node, "a second hello");
 }
 
-async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream) {
+async fn answer(rooms: &Rooms, homes: &Homes, enrol: &Enrol, call: Call, mut stream: MeshStream) {
     let json = |value: Result<Json, serde_json::Error>| match value {
         Ok(json) => Reply::Json(json),
         Err(error) => Reply::Failed(error.to_string()),
@@ -289,6 +308,8 @@ async fn answer(rooms: &Rooms, homes: &Homes, call: Call, mut stream: MeshStream
         Call::MovePeer(wish) => homes.move_peer(wish).await,
         Call::Rooms => json(Json::new(&homes.summaries())),
         Call::Room(room) => json(Json::new(&homes.detail(&room))),
+        Call::UseToken(token_use) => enrol.use_token(token_use),
+        Call::Renew(request) => enrol.renew(stream.node(), &request),
     };
     if let Err(error) = stream.send(&reply).await {
         tracing::debug!(%error, "an answer was not wanted any more");

@@ -64,7 +64,7 @@ impl World {
                 name: mesh.to_owned(),
                 listen: ([127, 0, 0, 1], 0).into(),
                 advertise: None,
-                seeds: seeds.to_vec(),
+                seeds: seeds.iter().copied().map(Into::into).collect(),
                 ca: file("ca", self.authority.certificate_pem()),
                 cert: file("cert", &identity.certificate_pem),
                 key: file("key", &identity.key_pem),
@@ -78,6 +78,8 @@ impl World {
                 version: "1".to_owned(),
             },
             phase: Phase::Ready,
+            enrols: false,
+            sources: Vec::new(),
         }
     }
 
@@ -101,7 +103,8 @@ impl World {
     /// Somebody with a certificate for `certified` who speaks QUIC by hand.
     fn raw(&self, certified: &str) -> Raw {
         let MeshSettings { config, node, .. } = self.settings(certified, &[]);
-        let identity = tls::Identity::read(&config, &node).expect("reads");
+        let texts = tls::Texts::read(&config).expect("reads");
+        let identity = tls::Identity::new(&config, &node, texts, false).expect("fits");
         let endpoint = quinn::Endpoint::server(identity.server.clone(), config.listen).expect("binds");
         Raw { endpoint, identity }
     }

@@ -27,7 +27,7 @@ async fn a_client_of_another_authority_is_refused_after_it_thinks_that_it_is_con
     let other = Authority::generate("dev").expect("an authority").issue("dev", &id("b")).expect("issues");
     overwrite(&settings.config.cert, &other.certificate_pem);
     overwrite(&settings.config.key, &other.key_pem);
-    settings.config.seeds = vec![a.mesh.addr()];
+    settings.config.seeds = vec![a.mesh.addr().into()];
     let b = Node::start(settings).await;
     b.counted("connections_refused", 3).await;
     a.counted("connections_refused", 3).await;
