@@ -234,7 +234,9 @@ mod tests {
             assert_eq!(check("dev", other, &token), None, "{other}");
         }
         assert_eq!(check("other", "other-7", &token), None);
-        for bad in ["", "launch", "launch.", "launch.00", "invite.9999999999.00", "other.x", &"x".repeat(1000)] {
+        for bad in
+            ["", "launch", "launch.", "launch.00", "invite.9999999999.00", "other.x", &"x".repeat(1000)]
+        {
             assert_eq!(check("dev", "dev-7", bad), None, "{bad}");
         }
         let (rest, last) = token.split_at(token.len() - 1);

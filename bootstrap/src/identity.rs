@@ -294,7 +294,8 @@ mod tests {
 
     #[test]
     fn an_authority_is_read_with_its_own_key_only() {
-        let (old, new) = (Authority::generate("dev").expect("makes"), Authority::generate("dev").expect("makes"));
+        let (old, new) =
+            (Authority::generate("dev").expect("makes"), Authority::generate("dev").expect("makes"));
         assert!(Authority::from_pem(old.certificate_pem().to_owned(), new.key_pem().to_owned()).is_err());
         let both = format!("{}{}", old.certificate_pem(), new.certificate_pem());
         let read = Authority::from_pem(both, new.key_pem().to_owned()).expect("one of them is the key's");

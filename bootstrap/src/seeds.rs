@@ -145,13 +145,25 @@ mod tests {
 
     #[test]
     fn seeds_are_addresses_or_names_with_a_port() {
-        for good in ["127.0.0.1:1", "[::1]:4440", "localhost:1", "seeds.example.org:4440", "a.b.:9", "n_1-x:80"] {
+        for good in
+            ["127.0.0.1:1", "[::1]:4440", "localhost:1", "seeds.example.org:4440", "a.b.:9", "n_1-x:80"]
+        {
             let seed: Seed = good.parse().expect(good);
             assert_eq!(seed.to_string(), good);
         }
-        for bad in
-            ["localhost", "", ":1", "a:", "a:0", "a:65536", "a b:1", "::1:4440", "10.0.0.256:1", "a..b:1", "-:x"]
-        {
+        for bad in [
+            "localhost",
+            "",
+            ":1",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a b:1",
+            "::1:4440",
+            "10.0.0.256:1",
+            "a..b:1",
+            "-:x",
+        ] {
             let error = bad.parse::<Seed>().expect_err(bad).to_string();
             assert!(error.contains(&format!("{bad:?}")), "{error}");
         }
@@ -159,7 +171,8 @@ mod tests {
 
     #[tokio::test]
     async fn names_are_looked_up() {
-        let seeds: Vec<Seed> = ["127.0.0.2:7", "localhost:9"].map(|each| each.parse().expect("a seed")).into();
+        let seeds: Vec<Seed> =
+            ["127.0.0.2:7", "localhost:9"].map(|each| each.parse().expect("a seed")).into();
         let found = Names::of(&seeds).expect("has a name").find().await.expect("is known everywhere");
         assert!(!found.is_empty() && found.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 9));
         assert!(Names::of(&seeds[..1]).is_none());

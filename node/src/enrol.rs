@@ -57,7 +57,12 @@ pub struct Enrol {
 
 impl Enrol {
     /// `cloud` lists the machines that the leader launched; without it only invitations are taken.
-    pub fn new(mesh: Mesh, config: &Config, signer: Option<Signer>, cloud: Option<Arc<dyn Cloud>>) -> Arc<Self> {
+    pub fn new(
+        mesh: Mesh,
+        config: &Config,
+        signer: Option<Signer>,
+        cloud: Option<Arc<dyn Cloud>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             mesh,
             voters: config.election.voters.clone(),
@@ -102,7 +107,8 @@ impl Enrol {
 
     async fn decide(&self, request: &EnrolRequest, from: IpAddr) -> Result<String, EnrolRefusal> {
         let EnrolRequest { mesh, node, token, request } = request;
-        let Some((signer, secret)) = self.signer.as_ref().and_then(|each| Some((each, each.secret()?))) else {
+        let Some((signer, secret)) = self.signer.as_ref().and_then(|each| Some((each, each.secret()?)))
+        else {
             return Err(EnrolRefusal::Unavailable);
         };
         let own = self.mesh.view().borrow().mesh.clone();

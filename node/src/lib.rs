@@ -8,6 +8,7 @@
 //! | [`media`] | workers, routers, transports, pipes, observers, what streams cost; the only code that names mediasoup | `placement` |
 //! | [`mesh`] | identity, gossip, membership, streams between nodes; the only code that names quinn and chitchat | nobody |
 //! | [`placement`] | capacity, cost, choice of host, relays, who moves; pure | nobody |
+//! | [`enrol`] | nodes get certificates, and keep them good | `mesh`, `scaler` |
 //! | [`scaler`] | machines are launched and retired: what is wanted (pure), the clouds, one step after the other | `mesh` |
 //! | [`operator`] | HTTP API, metrics, events, and the pages that the node serves | all of them, to show them |
 //! | [`node`] | joins the parts | all of them |

@@ -141,10 +141,11 @@ async fn ask(
     let (mut writer, mut reader) = connection.open_bi().await.map_err(|e| e.to_string())?;
     writer.write_all(&frame).await.map_err(|e| e.to_string())?;
     writer.finish().map_err(|e| e.to_string())?;
-    let answer = reader.read_to_end(MAX_ENROL_BYTES).await.map_err(|error| match connection.close_reason() {
-        Some(reason) => reason.to_string(),
-        None => error.to_string(),
-    })?;
+    let answer =
+        reader.read_to_end(MAX_ENROL_BYTES).await.map_err(|error| match connection.close_reason() {
+            Some(reason) => reason.to_string(),
+            None => error.to_string(),
+        })?;
     connection.close(VarInt::from_u32(0), b"done");
     // So that the close gets out.
     endpoint.wait_idle().await;

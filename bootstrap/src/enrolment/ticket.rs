@@ -89,8 +89,7 @@ impl Ticket {
         let need = |name: &'static str| {
             get(name).filter(|value| !value.is_empty()).ok_or(TicketError::Missing(name))
         };
-        let wrong =
-            |name: &'static str| move |problem: String| TicketError::Value { name, problem };
+        let wrong = |name: &'static str| move |problem: String| TicketError::Value { name, problem };
         Ok(Self {
             mesh: need(variable::MESH)?,
             node: need(variable::NODE)?.parse().map_err(|e| wrong(variable::NODE)(format!("{e}")))?,
@@ -234,9 +233,7 @@ mod tests {
         let authority = Authority::generate("dev").expect("makes");
         let good =
             enrolment_environment("dev", &secret, 1, &seeds_of("10.0.0.1:1"), authority.certificate_pem());
-        for name in
-            [variable::MESH, variable::NODE, variable::TOKEN, variable::SEEDS, variable::AUTHORITY]
-        {
+        for name in [variable::MESH, variable::NODE, variable::TOKEN, variable::SEEDS, variable::AUTHORITY] {
             let without: String =
                 good.lines().filter(|line| !line.starts_with(name)).map(|line| format!("{line}\n")).collect();
             assert_eq!(Ticket::from_environment(&without), Err(TicketError::Missing(name)));

@@ -136,7 +136,9 @@ mod tests {
         assert!(problem(&own.key_pem, stranger.certificate_pem(), "dev", &node, now).is_some());
         assert!(problem(&own.key_pem, ca, "dev", &other, now).is_some_and(|text| text.contains("n2.node")));
         assert!(problem(&own.key_pem, ca, "other", &node, now).is_some());
-        assert!(problem(&own.key_pem, ca, "dev", &node, now + 2 * hour).is_some_and(|e| e.contains("xpired")));
+        assert!(
+            problem(&own.key_pem, ca, "dev", &node, now + 2 * hour).is_some_and(|e| e.contains("xpired"))
+        );
         assert!(problem(&own.key_pem, ca, "dev", &node, now - hour).is_some());
         assert!(check("nothing", &own.key_pem, ca, "dev", &node, now).is_err());
     }

@@ -63,7 +63,9 @@ impl Enrol {
             tokio::time::sleep(wait(self.mesh.certificate(), SystemTime::now(), failed)).await;
             let mesh = self.mesh.clone();
             match tokio::task::spawn_blocking(move || mesh.reread()).await {
-                Ok(Ok(true)) => tracing::info!("the certificate's files have changed; the new ones are in use"),
+                Ok(Ok(true)) => {
+                    tracing::info!("the certificate's files have changed; the new ones are in use")
+                }
                 Ok(Ok(false)) => damaged = false,
                 // Said once: half of a change may be there.
                 Ok(Err(error)) if !std::mem::replace(&mut damaged, true) => {

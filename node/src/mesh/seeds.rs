@@ -22,7 +22,8 @@ impl Shared {
                     }
                 }
             }
-            let all: BTreeSet<_> = found.iter().flatten().copied().filter(|addr| *addr != self.addr).collect();
+            let all: BTreeSet<_> =
+                found.iter().flatten().copied().filter(|addr| *addr != self.addr).collect();
             self.found.send_if_modified(|before| {
                 let is_new = *before != all;
                 if is_new {

@@ -4,6 +4,7 @@ mod death;
 mod join;
 mod proxy;
 mod refusals;
+mod seeds;
 mod streams;
 
 use super::refusal::Refusal;
@@ -20,12 +21,12 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 /// Nothing in these tests takes longer, however slow the machine.
-const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// An authority and the files that it made.
-struct World {
-    authority: Authority,
-    folder: TempDir,
+pub(crate) struct World {
+    pub(crate) authority: Authority,
+    pub(crate) folder: TempDir,
 }
 
 /// A node that answers what it is asked.
@@ -35,12 +36,12 @@ struct Node {
     streams: Arc<AtomicU64>,
 }
 
-fn id(name: &str) -> NodeId {
+pub(crate) fn id(name: &str) -> NodeId {
     name.parse().expect("a name")
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             authority: Authority::generate("dev").expect("an authority"),
             folder: tempfile::tempdir().expect("a folder"),
@@ -48,7 +49,7 @@ impl World {
     }
 
     /// Settings of a node with an identity of its own.
-    fn settings(&self, name: &str, seeds: &[SocketAddr]) -> MeshSettings {
+    pub(crate) fn settings(&self, name: &str, seeds: &[SocketAddr]) -> MeshSettings {
         self.settings_in("dev", name, seeds)
     }
 
@@ -211,7 +212,7 @@ impl Node {
     }
 }
 
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !holds().await {
         assert!(start.elapsed() < LONG, "never: {what}");
@@ -282,6 +283,6 @@ impl Log {
 }
 
 /// Writes a file of a node anew.
-fn overwrite(path: &Path, text: &str) {
+pub(crate) fn overwrite(path: &Path, text: &str) {
     std::fs::write(path, text).expect("writes");
 }

@@ -28,7 +28,10 @@ pub struct EnrolRequest {
 // By hand, so that no token reaches a log.
 impl fmt::Debug for EnrolRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EnrolRequest").field("mesh", &self.mesh).field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("EnrolRequest")
+            .field("mesh", &self.mesh)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 

@@ -86,7 +86,8 @@ async fn the_own_address_among_the_seeds_is_skipped() {
     drop(socket);
     let port = settings.config.listen.port();
     settings.config.advertise = Some(([127, 0, 0, 1], port).into());
-    settings.config.seeds = [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| SocketAddr::from((ip, port)).into()).into();
+    settings.config.seeds =
+        [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| SocketAddr::from((ip, port)).into()).into();
     let a = Node::start(settings).await;
     let b = world.node("b", &[a.mesh.addr()]).await;
     a.sees(&["a", "b"]).await;
