@@ -13,7 +13,7 @@ mod client;
 mod ticket;
 
 pub use client::{EnrolError, enrol};
-pub use ticket::{Ticket, TicketError, enrolment_environment, variable};
+pub use ticket::{Ticket, TicketError, enrolment_environment, fold, variable, variables};
 
 use crate::identity::{IdentityError, write_secret};
 use aws_lc_rs::digest::{self, SHA256};

@@ -11,9 +11,9 @@ mod binary;
 mod ports;
 mod process;
 
-pub use binary::node_binary;
+pub use binary::{node_binary, skein_binary};
 pub use ports::{Ports, reserve};
-pub use process::{Exit, NodeProcess, run_node};
+pub use process::{Exit, NodeProcess, run_node, run_skein};
 
 use crate::operator::{Operator, install_crypto};
 use crate::wait;

@@ -9,6 +9,11 @@
 //! | [`doctor`] | what is installed; the checks themselves are in [`tools`] |
 //! | [`status`] | what a node knows of its mesh |
 //! | [`token`] | signs a client token |
+//! | [`init`] | makes a mesh: authority, secrets, seeds |
+//! | [`certify`] | signs a node's certificate by hand |
+//! | [`invite`] | lets a machine become a node |
+//! | [`enrol`] | gets a node's certificate from a seed |
+//! | [`fleet`] | the files that `init` makes, and which the others read |
 //! | [`calibrate`] | measures what a media worker carries |
 //! | [`build`] | the web page and the node |
 //! | [`checkout`] | where things are in the repository |
@@ -17,9 +22,14 @@
 
 mod build;
 mod calibrate;
+mod certify;
 mod checkout;
 mod doctor;
 mod down;
+mod enrol;
+mod fleet;
+mod init;
+mod invite;
 mod process;
 mod progress;
 mod simulate;
@@ -36,6 +46,7 @@ use clap::{Parser, Subcommand};
 use comfy_table::{ContentArrangement, LineStyle, Row, Table, TableStyle};
 use std::future::Future;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -51,7 +62,9 @@ use std::process::ExitCode;
   cargo skein test                    every test there is
   cargo skein simulate --help         placement policies over workloads, in virtual time
   cargo skein doctor                  what is installed and what is missing
-  cargo skein calibrate               what a media worker of this machine carries"
+  cargo skein calibrate               what a media worker of this machine carries
+  skein init --mesh prod --seed seed-1=10.0.0.11:4440
+                                      a mesh of its own: authority, secrets, and what its seed needs"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -67,6 +80,10 @@ enum Command {
     Doctor(doctor::Doctor),
     Status(status::Status),
     Token(token::Token),
+    Init(init::Init),
+    Certify(certify::Certify),
+    Invite(invite::Invite),
+    Enrol(enrol::Enrol),
     Calibrate(calibrate::Calibrate),
 }
 
@@ -83,6 +100,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(command) => block_on(command.run()),
         Command::Status(command) => block_on(command.run()),
         Command::Token(command) => command.run(),
+        Command::Init(command) => command.run(),
+        Command::Certify(command) => command.run(),
+        Command::Invite(command) => command.run(),
+        Command::Enrol(command) => block_on(command.run()),
         Command::Calibrate(command) => block_on(command.run()),
     }
 }
@@ -100,7 +121,7 @@ fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::
 ///
 /// `any_certificate` is for nodes that this program started itself on this machine: their certificate is for the name
 /// that clients use, not for the address that is asked here.
-fn http_client(patience: std::time::Duration, any_certificate: bool) -> anyhow::Result<reqwest::Client> {
+fn http_client(patience: Duration, any_certificate: bool) -> anyhow::Result<reqwest::Client> {
     // Fails when it was done before, and then there is nothing to do.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder()
@@ -110,6 +131,20 @@ fn http_client(patience: std::time::Duration, any_certificate: bool) -> anyhow::
         .tls_danger_accept_invalid_certs(any_certificate)
         .build()
         .context("cannot make an HTTP client")
+}
+
+/// A length of time, as it is typed: `90s`, `30m`, `1h`, `2days`.
+fn parse_duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let time =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; write 90s, 30m, 1h or 2days"))?;
+    let bound = |time: Duration| humantime::format_duration(time);
+    if time < least {
+        return Err(format!("is less than {}", bound(least)));
+    }
+    if time > most {
+        return Err(format!("is more than {}", bound(most)));
+    }
+    Ok(time)
 }
 
 /// An empty table in the one look that all tables here have.

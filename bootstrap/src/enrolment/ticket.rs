@@ -1,9 +1,10 @@
 //! What a machine needs to enrol, as lines of `KEY=value`: for user data, a file, or the environment.
 
 use super::Secret;
+use crate::identity::mesh_of;
 use crate::seeds::Seed;
 use skein_proto::ids::NodeId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
 /// Names of the environment variables that a machine is told what it needs by.
@@ -61,43 +62,51 @@ impl Ticket {
         environment(&self.mesh, self.node.as_str(), &self.token, &self.seeds, &self.authority_pem)
     }
 
-    /// Reads lines of `KEY=value`. Empty lines, comments (`#`) and other variables are left alone.
+    /// Reads lines of `KEY=value`.
     ///
     /// # Errors
     /// Names what is missing or wrong.
     pub fn from_environment(text: &str) -> Result<Self, TicketError> {
-        let mut lines = Vec::new();
-        for (index, line) in text.lines().map(str::trim).enumerate() {
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            lines.push(line.split_once('=').ok_or(TicketError::Line(index + 1))?);
-        }
-        Self::from_variables(|name| {
-            let value = lines.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| *value)?;
-            // As shells and systemd read it.
-            let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-            Some(quoted.unwrap_or(value).to_owned())
-        })
+        let variables = variables(text)?;
+        Self::from_variables(|name| variables.get(name).cloned())
     }
 
-    /// Reads variables.
+    /// Reads variables. Where none names the mesh, it is the one that the authority was made for.
     ///
     /// # Errors
     /// Names what is missing or wrong.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, TicketError> {
-        let need = |name: &'static str| {
-            get(name).filter(|value| !value.is_empty()).ok_or(TicketError::Missing(name))
-        };
+        let find = |name: &str| get(name).filter(|value| !value.is_empty());
+        let need = |name: &'static str| find(name).ok_or(TicketError::Missing(name));
         let wrong = |name: &'static str| move |problem: String| TicketError::Value { name, problem };
+        let authority_pem = unfold(&need(variable::AUTHORITY)?).map_err(wrong(variable::AUTHORITY))?;
+        let mesh = find(variable::MESH).or_else(|| mesh_of(&authority_pem));
         Ok(Self {
-            mesh: need(variable::MESH)?,
+            mesh: mesh.ok_or(TicketError::Missing(variable::MESH))?,
             node: need(variable::NODE)?.parse().map_err(|e| wrong(variable::NODE)(format!("{e}")))?,
             token: need(variable::TOKEN)?,
             seeds: seeds(&need(variable::SEEDS)?).map_err(wrong(variable::SEEDS))?,
-            authority_pem: unfold(&need(variable::AUTHORITY)?).map_err(wrong(variable::AUTHORITY))?,
+            authority_pem,
         })
     }
+}
+
+/// Reads lines of `KEY=value`, quoted or not, as systemd does. Empty lines and comments (`#`) are left out; of two lines
+/// with one key the last counts.
+///
+/// # Errors
+/// Names the line that is something else.
+pub fn variables(text: &str) -> Result<HashMap<String, String>, TicketError> {
+    let mut all = HashMap::new();
+    for (index, line) in text.lines().map(str::trim).enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.split_once('=').ok_or(TicketError::Line(index + 1))?;
+        let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        all.insert(name.to_owned(), unquoted.unwrap_or(value).to_owned());
+    }
+    Ok(all)
 }
 
 // By hand, so that no token reaches a log.
@@ -154,8 +163,8 @@ const END: &str = "-----END CERTIFICATE-----";
 /// Length of a PEM's lines (RFC 7468, section 2).
 const LINE: usize = 64;
 
-/// PEM on one line.
-fn fold(pem: &str) -> String {
+/// Certificates in PEM on one line, as [`variable::AUTHORITY`] has them.
+pub fn fold(pem: &str) -> String {
     let bodies = pem.split(BEGIN).skip(1).filter_map(|rest| rest.split(END).next());
     let bodies = bodies.map(|body| body.split_whitespace().collect::<String>());
     bodies.collect::<Vec<_>>().join(",")
@@ -233,11 +242,17 @@ mod tests {
         let authority = Authority::generate("dev").expect("makes");
         let good =
             enrolment_environment("dev", &secret, 1, &seeds_of("10.0.0.1:1"), authority.certificate_pem());
-        for name in [variable::MESH, variable::NODE, variable::TOKEN, variable::SEEDS, variable::AUTHORITY] {
+        for name in [variable::NODE, variable::TOKEN, variable::SEEDS, variable::AUTHORITY] {
             let without: String =
                 good.lines().filter(|line| !line.starts_with(name)).map(|line| format!("{line}\n")).collect();
             assert_eq!(Ticket::from_environment(&without), Err(TicketError::Missing(name)));
         }
+        let without: String = good
+            .lines()
+            .filter(|line| !line.starts_with(variable::MESH))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(Ticket::from_environment(&without).map(|ticket| ticket.mesh), Ok("dev".to_owned()));
         for (name, bad) in
             [(variable::SEEDS, "here"), (variable::NODE, "a b"), (variable::AUTHORITY, "-----")]
         {

@@ -8,6 +8,7 @@ mod capacity;
 mod cleanup;
 mod config;
 mod death;
+mod enrol;
 mod forwarding;
 mod guests;
 mod homes;
