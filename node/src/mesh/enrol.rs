@@ -156,3 +156,22 @@ impl Shared {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_asks_too_often_waits() {
+        let desk = Desk::new();
+        let ask = |from: &str| desk.admits(from.parse().expect("an address"));
+        let burst = limits::ENROLMENTS_PER_MINUTE / 3;
+        assert!((0..burst).all(|_| ask("10.0.0.1")));
+        // One more may have been earned meanwhile.
+        assert!(!(0..10).all(|_| ask("10.0.0.1")));
+        assert!(ask("10.0.0.2"), "others do not wait for it");
+        assert!((0..burst).all(|n| ask(&format!("2001:db8::{n:x}"))));
+        assert!(!(0..10).all(|n| ask(&format!("2001:db8::1:{n:x}"))), "one network");
+        assert!(ask("2001:db8:0:1::1"), "another network");
+    }
+}
