@@ -2,10 +2,12 @@
 //! the one before. Every mistake names its key.
 
 mod budget;
+mod enrol;
 mod scaling;
 mod schema;
 
 pub use budget::{Budget, BudgetFrom, DEFAULT_STREAMS_PER_WORKER};
+pub use enrol::Enrol;
 pub use scaling::*;
 pub use schema::*;
 
@@ -181,10 +183,22 @@ mod tests {
         names(&["election.voters=[\"a\", \"b\"]"], "election.voters");
         names(&["election.voters=[\"a\", \"a\", \"b\"]"], "election.voters");
         names(&["election.renew_s=6"], "election.renew_s");
+        names(&["mesh.seeds=[\"10.0.0.256:1\"]"], "mesh.seeds");
+        names(&["enrol.window_minutes=0"], "enrol.window_minutes");
+        names(&["enrol.certificate_hours=0"], "enrol.certificate_hours");
+        names(&["enrol.secret_file=s"], "enrol.authority_key");
+        names(&["enrol.secret_file=s", "enrol.authority_key=k"], "election.voters");
         names(&["scaling.cloud=moon"], "scaling.cloud");
         names(&["scaling.cloud=process"], "election.voters");
         names(&["scaling.max_nodes=0"], "scaling.max_nodes");
         names(&["scaling.interval_s=0"], "scaling.interval_s");
+    }
+
+    #[test]
+    fn seeds_may_have_names() {
+        let config = load(&["mesh.seeds=[\"seeds.example.org:4440\", \"10.0.0.1:4440\"]"]).expect("loads");
+        let seeds: Vec<_> = config.mesh.seeds.iter().map(ToString::to_string).collect();
+        assert_eq!(seeds, ["seeds.example.org:4440", "10.0.0.1:4440"]);
     }
 
     #[test]

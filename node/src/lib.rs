@@ -9,6 +9,7 @@
 //! | [`mesh`] | identity, gossip, membership, streams between nodes; the only code that names quinn and chitchat | nobody |
 //! | [`placement`] | capacity, cost, choice of host, relays, who moves; pure | nobody |
 //! | [`election`] | who leads: a lease among voters; pure | nobody |
+//! | [`enrol`] | nodes get certificates, and keep them good | `mesh`, `scaler` |
 //! | [`scaler`] | machines are launched and retired: what is wanted (pure), the clouds, one step after the other | `mesh`, `election` |
 //! | [`operator`] | HTTP API, metrics, events, and the pages that the node serves | all of them, to show them |
 //! | [`node`] | joins the parts | all of them |
@@ -19,6 +20,7 @@
 //! media. What the room's other peers send is announced through the home and brought by [`room::pipes`].
 
 pub mod election;
+pub mod enrol;
 pub mod media;
 pub mod mesh;
 pub mod node;

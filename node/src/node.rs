@@ -5,13 +5,18 @@ mod load;
 
 pub use drain::{DrainError, Drainer};
 
+use crate::enrol::{Enrol, Signer, SignerError};
 use crate::media::{MediaError, Workers, health};
 use crate::mesh::{Incoming, Mesh, MeshError, MeshSettings, MeshStream};
 use crate::operator::{self, Operator};
 use crate::room::homes::HomeSettings;
 use crate::room::host::Context;
 use crate::room::{Homes, Rooms, data, source};
+#[cfg(feature = "ec2")]
+use crate::scaler::cloud::ec2::{Metadata, MetadataError};
 use crate::scaler::leader::{self, Leader, LeaderError};
+#[cfg(feature = "ec2")]
+use crate::scaler::notice;
 use crate::session;
 use crate::signaling::{Signaling, SignalingCounters, Sockets};
 use axum_server::Handle;
@@ -51,6 +56,13 @@ pub enum NodeError {
     /// The key that client tokens are checked with.
     #[error("auth.client_key: {0}")]
     ClientKey(#[from] TokenError),
+    /// What the node signs certificates with.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// Where spot notices would come from.
+    #[cfg(feature = "ec2")]
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// The HTTP server's address.
     #[error("http.listen: {addr}: {problem}")]
     Listen {
@@ -110,14 +122,21 @@ impl Node {
             url: config.public_url(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        let signer = Signer::read(config)?;
+        if let Some(signer) = &signer {
+            signer.refresh(config);
+        }
         let settings = MeshSettings {
             config: config.mesh.clone(),
             node: config.node.id.clone(),
             facts,
             phase: Phase::Starting,
+            enrols: signer.as_ref().is_some_and(|signer| signer.secret().is_some()),
+            sources: Vec::new(),
         };
         let (mesh, incoming) = Mesh::start(settings).await?;
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let enrol = Enrol::new(mesh.clone(), config, signer, cloud.clone());
         let rooms = Arc::new(Rooms::new(Context {
             mesh: mesh.clone(),
             workers,
@@ -153,6 +172,11 @@ impl Node {
         });
         let patience = Duration::from_secs_f64(config.scaling.drain_minutes * 60.0);
         let drainer = Drainer::new(mesh.clone(), Arc::clone(&rooms), Arc::clone(&signaling), patience);
+        #[cfg(feature = "ec2")]
+        if config.scaling.ec2.spot {
+            let metadata = Metadata::new(config.scaling.ec2.metadata.as_deref())?;
+            tasks.spawn(notice::heed(metadata, Arc::clone(&drainer), cancel.clone()));
+        }
         let operator = Arc::new(Operator {
             mesh: mesh.clone(),
             homes: Arc::clone(&homes),
@@ -168,7 +192,14 @@ impl Node {
         tasks.spawn(operator::run_watch(Arc::clone(&operator), cancel.clone()));
         let gossiper = load::Gossiper::new(mesh.clone(), Arc::clone(&rooms), Arc::clone(&homes));
         tasks.spawn(gossiper.run(cancel.clone()));
-        let parts = Parts { rooms: Arc::clone(&rooms), homes, drainer: Arc::clone(&drainer), leader };
+        let parts = Parts {
+            rooms: Arc::clone(&rooms),
+            homes,
+            drainer: Arc::clone(&drainer),
+            leader,
+            enrol: Arc::clone(&enrol),
+        };
+        tasks.spawn(enrol.run(tasks.clone(), cancel.clone()));
         tasks.spawn(dispatch(incoming, parts, tasks.clone()));
         let handle = Handle::new();
         let server = serve(listener, tls, operator, handle.clone())?;
@@ -248,6 +279,7 @@ struct Parts {
     homes: Arc<Homes>,
     drainer: Arc<Drainer>,
     leader: Arc<Leader>,
+    enrol: Arc<Enrol>,
 }
 
 /// Gives each stream that a node opened to the part that it is for. Ends with the mesh.
@@ -294,7 +326,7 @@ fn log_stray_hello(node: &NodeId) {
 }
 
 async fn answer(parts: &Parts, from: NodeId, call: Call, mut stream: MeshStream) {
-    let Parts { rooms, homes, drainer, leader } = parts;
+    let Parts { rooms, homes, drainer, leader, enrol } = parts;
     let json = |value: Result<Json, serde_json::Error>| match value {
         Ok(json) => Reply::Json(json),
         Err(error) => Reply::Failed(error.to_string()),
@@ -337,6 +369,8 @@ async fn answer(parts: &Parts, from: NodeId, call: Call, mut stream: MeshStream)
         Call::Scaling => json(Json::new(&leader.scaling())),
         Call::Rooms => json(Json::new(&homes.summaries())),
         Call::Room(room) => json(Json::new(&homes.detail(&room))),
+        Call::UseToken(token_use) => enrol.use_token(token_use),
+        Call::Renew(request) => enrol.renew(&from, &request),
     };
     if let Err(error) = stream.send(&reply).await {
         tracing::debug!(%error, "an answer was not wanted any more");

@@ -5,9 +5,14 @@
 //! | [`plan`] | what is wanted, and why; pure |
 //! | [`reconcile`] | one step after the other from what exists to what is wanted |
 //! | [`cloud`] | where machines come from |
+//! | [`user_data`] | what a launched machine is told |
+//! | `notice` | a machine that is taken away says so before |
 //! | [`leader`] | which node does that: the lease, in practice |
 
 pub mod cloud;
 pub mod leader;
+#[cfg(feature = "ec2")]
+pub mod notice;
 pub mod plan;
 pub mod reconcile;
+pub mod user_data;

@@ -15,9 +15,11 @@
 //! A stream that ends is the end of what it stood for, on both sides, so nothing is left behind by a node that dies.
 //! mediasoup's own structures use untagged enums, which bincode cannot decode: they travel as [`Json`].
 
+mod enrol;
 pub mod lease;
 mod placement;
 
+pub use enrol::{ENROL_ALPN, EnrolRefusal, EnrolReply, EnrolRequest, MAX_ENROL_BYTES, TokenUse};
 pub use placement::{
     Admit, Admitted, Claim, Guarantee, InLine, MovePeer, Outlook, Publish, Refusal, Reserve, Ticket, Unwait,
     Wait,
@@ -146,6 +148,10 @@ pub enum Call {
     Rooms,
     /// What do you know of this room, as its home? Answered with JSON: a [`crate::operator::RoomDetail`] or null.
     Room(RoomId),
+    /// Seed to voter: a token is to be used for a key. Answered with `Done`, or `Taken` where it was for another.
+    UseToken(TokenUse),
+    /// Node to seed: sign a certificate with this request (PKCS #10, DER) for my own name. Answered with `Signed`.
+    Renew(Vec<u8>),
 }
 
 /// Answer to a [`Call`].
@@ -181,6 +187,10 @@ pub enum Reply {
     Json(Json),
     /// The node could not answer.
     Failed(String),
+    /// A certificate, PEM.
+    Signed(String),
+    /// It is somebody else's.
+    Taken,
 }
 
 /// A session's signalling begins.

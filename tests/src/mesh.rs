@@ -12,11 +12,11 @@ mod machines;
 mod ports;
 mod process;
 
-pub use binary::node_binary;
+pub use binary::{node_binary, skein_binary};
 pub use machines::Growth;
 use machines::Machines;
 pub use ports::{Ports, reserve};
-pub use process::{Exit, NodeProcess, run_node};
+pub use process::{Exit, NodeProcess, run_node, run_skein};
 
 use crate::operator::{Operator, install_crypto};
 use crate::wait;

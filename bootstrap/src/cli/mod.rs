@@ -10,6 +10,11 @@
 //! | [`status`] | what a node knows of its mesh |
 //! | [`drain`] | empties a node, or has it take peers again |
 //! | [`token`] | signs a client token |
+//! | [`init`] | makes a mesh: authority, secrets, seeds |
+//! | [`certify`] | signs a node's certificate by hand |
+//! | [`invite`] | lets a machine become a node |
+//! | [`enrol`] | gets a node's certificate from a seed |
+//! | [`fleet`] | the files that `init` makes, and which the others read |
 //! | [`calibrate`] | measures what a media worker carries |
 //! | [`build`] | the web page and the node |
 //! | [`checkout`] | where things are in the repository |
@@ -18,10 +23,15 @@
 
 mod build;
 mod calibrate;
+mod certify;
 mod checkout;
 mod doctor;
 mod down;
 mod drain;
+mod enrol;
+mod fleet;
+mod init;
+mod invite;
 mod process;
 mod progress;
 mod simulate;
@@ -38,6 +48,7 @@ use clap::{Parser, Subcommand};
 use comfy_table::{ContentArrangement, LineStyle, Row, Table, TableStyle};
 use std::future::Future;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -54,7 +65,9 @@ use std::process::ExitCode;
   cargo skein test                    every test there is
   cargo skein simulate --help         placement policies over workloads, in virtual time
   cargo skein doctor                  what is installed and what is missing
-  cargo skein calibrate               what a media worker of this machine carries"
+  cargo skein calibrate               what a media worker of this machine carries
+  skein init --mesh prod --seed seed-1=10.0.0.11:4440
+                                      a mesh of its own: authority, secrets, and what its seed needs"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -72,6 +85,10 @@ enum Command {
     Drain(drain::Drain),
     Undrain(drain::Undrain),
     Token(token::Token),
+    Init(init::Init),
+    Certify(certify::Certify),
+    Invite(invite::Invite),
+    Enrol(enrol::Enrol),
     Calibrate(calibrate::Calibrate),
 }
 
@@ -90,6 +107,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Drain(command) => block_on(command.run()),
         Command::Undrain(command) => block_on(command.run()),
         Command::Token(command) => command.run(),
+        Command::Init(command) => command.run(),
+        Command::Certify(command) => command.run(),
+        Command::Invite(command) => command.run(),
+        Command::Enrol(command) => block_on(command.run()),
         Command::Calibrate(command) => block_on(command.run()),
     }
 }
@@ -107,7 +128,7 @@ fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::
 ///
 /// `any_certificate` is for nodes that this program started itself on this machine: their certificate is for the name
 /// that clients use, not for the address that is asked here.
-fn http_client(patience: std::time::Duration, any_certificate: bool) -> anyhow::Result<reqwest::Client> {
+fn http_client(patience: Duration, any_certificate: bool) -> anyhow::Result<reqwest::Client> {
     // Fails when it was done before, and then there is nothing to do.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder()
@@ -117,6 +138,20 @@ fn http_client(patience: std::time::Duration, any_certificate: bool) -> anyhow::
         .tls_danger_accept_invalid_certs(any_certificate)
         .build()
         .context("cannot make an HTTP client")
+}
+
+/// A length of time, as it is typed: `90s`, `30m`, `1h`, `2days`.
+fn parse_duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let time =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; write 90s, 30m, 1h or 2days"))?;
+    let bound = |time: Duration| humantime::format_duration(time);
+    if time < least {
+        return Err(format!("is less than {}", bound(least)));
+    }
+    if time > most {
+        return Err(format!("is more than {}", bound(most)));
+    }
+    Ok(time)
 }
 
 /// An empty table in the one look that all tables here have.

@@ -65,15 +65,7 @@ impl From<RoleName> for Role {
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {
-    let ttl =
-        humantime::parse_duration(text).map_err(|error| format!("{error}; write 90s, 30m, 1h or 2days"))?;
-    if ttl < Duration::from_secs(1) {
-        return Err("is less than a second".to_owned());
-    }
-    if ttl > MAX_TTL {
-        return Err("is more than a year".to_owned());
-    }
-    Ok(ttl)
+    super::parse_duration(text, Duration::from_secs(1), MAX_TTL)
 }
 
 impl Token {

@@ -164,6 +164,9 @@ pub struct Ec2Cloud {
     pub subnets: Vec<String>,
     /// Launch spot instances.
     pub spot: bool,
+    /// File with the user data of what is launched, in which `${SKEIN_ENVIRONMENT}` stands for the base64 of what a machine
+    /// has to know to enrol, lines of `KEY=value`; those lines alone where it is not given.
+    pub user_data_template: Option<PathBuf>,
     /// Another address of the instance metadata service, for tests.
     pub metadata: Option<String>,
 }
@@ -184,6 +187,8 @@ pub struct DigitalOceanCloud {
     pub ssh_keys: Vec<String>,
     /// The VPC's id.
     pub vpc: Option<String>,
+    /// As `scaling.ec2.user_data_template`.
+    pub user_data_template: Option<PathBuf>,
 }
 
 impl Election {

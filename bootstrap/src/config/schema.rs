@@ -1,6 +1,7 @@
 //! All keys, with defaults and checks.
 
-use super::{ConfigError, Election, Scaling, wrong};
+use super::{ConfigError, Election, Enrol, Scaling, wrong};
+use crate::seeds::Seed;
 use serde::{Deserialize, Serialize};
 use skein_proto::ids::NodeId;
 use skein_proto::room::{RoomMode, RoomOptions};
@@ -42,6 +43,9 @@ pub struct Config {
     /// How the mesh grows and shrinks.
     #[serde(default)]
     pub scaling: Scaling,
+    /// How nodes get their certificates.
+    #[serde(default)]
+    pub enrol: Enrol,
 }
 
 /// Who the node is.
@@ -107,9 +111,10 @@ pub struct Mesh {
     /// The address that other nodes dial; `listen` where it is not given.
     #[serde(default)]
     pub advertise: Option<SocketAddr>,
-    /// Addresses of nodes to join through. One that answers is enough; the own is skipped.
+    /// Nodes to join through: `address:port`, or `name:port` for all addresses of a DNS name, which is looked up again
+    /// and again. One that answers is enough; the own is skipped.
     #[serde(default)]
-    pub seeds: Vec<SocketAddr>,
+    pub seeds: Vec<Seed>,
     /// PEM file with the certificate of the mesh's authority.
     pub ca: PathBuf,
     /// PEM file with the node's certificate.
@@ -131,6 +136,15 @@ fn dev() -> String {
 
 fn default_listen() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 4440))
+}
+
+/// Whether a text can name a mesh or a node: at most 40 lower-case letters, digits and inner hyphens.
+pub fn is_label(name: &str) -> bool {
+    name.len() <= 40
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.is_empty()
 }
 
 /// The HTTP and WebSocket server.
@@ -370,9 +384,16 @@ impl Config {
         let paths = [&mut self.mesh.ca, &mut self.mesh.cert, &mut self.mesh.key].into_iter();
         let http = self.http.tls_cert.iter_mut().chain(self.http.tls_key.as_mut());
         let (process, digitalocean) = (&mut self.scaling.process, &mut self.scaling.digitalocean);
+        let ec2 = self.scaling.ec2.user_data_template.iter_mut();
+        let templates = ec2.chain(digitalocean.user_data_template.as_mut());
         let scaling = [&mut process.folder, &mut process.authority, &mut digitalocean.token_file];
         let given = scaling.into_iter().filter(|path| !path.as_os_str().is_empty());
-        paths.chain(http).chain(self.media.calibration.as_mut()).chain(given)
+        paths
+            .chain(http)
+            .chain(self.media.calibration.as_mut())
+            .chain(self.enrol.paths())
+            .chain(given)
+            .chain(templates)
     }
 
     pub(super) fn resolve_paths(&mut self, folder: &Path) {
@@ -391,13 +412,6 @@ impl Config {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let is_label = |name: &str| {
-            name.len() <= 40
-                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-                && !name.starts_with('-')
-                && !name.ends_with('-')
-                && !name.is_empty()
-        };
         let label = "is not a name of lower-case letters, digits and inner hyphens, at most 40";
         if !is_label(self.node.id.as_str()) {
             return Err(wrong("node.id", label));
@@ -426,6 +440,7 @@ impl Config {
         self.check_limits()?;
         self.election.check()?;
         self.scaling.check(&self.election)?;
+        self.enrol.check(&self.election)?;
         self.check_trust()
     }
 

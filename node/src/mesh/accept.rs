@@ -45,7 +45,7 @@ impl Shared {
             Err(error) => Err(error.into()),
         };
         match outcome {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(NoLink::Refused(refused)) => self.refused(remote, refused),
             Err(NoLink::Lost(problem)) => {
                 tracing::debug!(%remote, problem, "connection lost before its hello")

@@ -42,6 +42,10 @@ counters! {
     streams_accepted,
     /// Streams that were given up before the program saw them: no first frame in time, or a full queue.
     streams_refused,
+    /// Machines that enrolled through this node.
+    enrolments_signed,
+    /// Requests of machines to enrol that this node refused.
+    enrolments_refused,
     /// Connections that are up now. Not a sum but a gauge.
     connections,
 }

@@ -10,6 +10,7 @@ use chitchat::{
 };
 use parking_lot::Mutex;
 use serde::Serialize;
+use skein_bootstrap::seeds::Seed;
 use skein_proto::gossip::{FACTS, Facts, LEAD, LOAD, PHASE, QUEUE};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,16 +25,21 @@ pub(super) type Heard = (SocketAddr, ChitchatMessage);
 pub(super) async fn start(
     shared: &Arc<Shared>,
     heard: mpsc::Receiver<Heard>,
-    seeds: &[SocketAddr],
+    seeds: &[Seed],
     facts: &Facts,
 ) -> Result<ChitchatHandle, MeshError> {
     let own = shared.own.borrow().clone();
+    // Names are looked up elsewhere: chitchat would do it once a minute, and wait for the first time.
+    let seeds = seeds.iter().filter_map(|seed| match seed {
+        Seed::Address(addr) if *addr != shared.addr => Some(addr.to_string()),
+        _ => None,
+    });
     let config = ChitchatConfig {
         chitchat_id: ChitchatId::new(shared.id.as_str(), shared.generation, shared.addr),
         cluster_id: shared.mesh.clone(),
         gossip_interval: limits::GOSSIP_INTERVAL,
         listen_addr: shared.addr,
-        seed_nodes: seeds.iter().filter(|seed| **seed != shared.addr).map(SocketAddr::to_string).collect(),
+        seed_nodes: seeds.collect(),
         failure_detector_config: FailureDetectorConfig {
             phi_threshold: limits::PHI,
             sampling_window_size: limits::HEARTBEAT_WINDOW,

@@ -3,7 +3,7 @@
 use super::refusal::{Refusal, Refused};
 use super::{Shared, limits, link::Link, tls};
 use futures::{SinkExt, StreamExt};
-use quinn::{ConnectionError, RecvStream, SendStream};
+use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skein_proto::codec;
@@ -68,13 +68,19 @@ impl Shared {
         self.come_up(connection, hello, true)
     }
 
-    /// Waits for a hello and answers it.
-    pub(super) async fn welcome(
-        self: &Arc<Self>,
-        connecting: quinn::Connecting,
-    ) -> Result<Arc<Link>, NoLink> {
+    /// Waits for a hello and answers it, or for what a machine without a certificate asks.
+    pub(super) async fn welcome(self: &Arc<Self>, connecting: quinn::Connecting) -> Result<(), NoLink> {
         let deadline = Instant::now() + limits::HELLO_DEADLINE;
         let connection = timeout_at(deadline, connecting).await.map_err(|_| Refusal::Late)??;
+        if tls::wants_to_enrol(&connection) {
+            self.enrol(&connection, deadline).await;
+            return Ok(());
+        }
+        // Where machines may enrol, TLS lets those in who show nothing.
+        if tls::peer_certificate(&connection).is_none() {
+            connection.close(Refusal::Tls.code(), Refusal::Tls.words().as_bytes());
+            return Err(Refusal::Tls.into());
+        }
         let talk = async {
             let (writer, reader) = connection.accept_bi().await?;
             let Open::Hello(hello) = self.hear::<Open>(&connection, reader).await? else {
@@ -89,7 +95,7 @@ impl Shared {
             Ok(hello)
         };
         let hello = self.settle(&connection, deadline, talk).await?;
-        self.come_up(connection, hello, false)
+        self.come_up(connection, hello, false).map(drop)
     }
 
     /// Gives the talk its deadline and closes the connection with the reason when it fails.
@@ -122,6 +128,7 @@ impl Shared {
         dialled: bool,
     ) -> Result<Arc<Link>, NoLink> {
         let remote = canonical(connection.remote_address());
+        connection.set_receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW));
         let link = Link::new(hello.node, hello.generation, dialled, remote, connection);
         match self.link_up(link.clone()) {
             Ok(()) => Ok(link),

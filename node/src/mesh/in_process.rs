@@ -46,7 +46,8 @@ impl World {
             url: format!("http://{name}"),
             version: "1".to_owned(),
         };
-        let settings = MeshSettings { config, node, facts, phase: Phase::Ready };
+        let settings =
+            MeshSettings { config, node, facts, phase: Phase::Ready, enrols: false, sources: Vec::new() };
         Mesh::start(settings).await.expect("starts")
     }
 }

@@ -41,6 +41,9 @@ pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 /// else on the connection waits for them. It bounds the memory that a peer can take.
 pub(super) const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
+/// As [`CONNECTION_WINDOW`], until the other side has said a hello: who has shown no certificate takes no more.
+pub(super) const STRANGER_WINDOW: u32 = 512 * 1024;
+
 /// What a connection keeps of what was sent and not yet acknowledged, bytes.
 pub(super) const SEND_WINDOW: u64 = 16 * 1024 * 1024;
 
@@ -147,3 +150,28 @@ pub(super) const LOCAL_BUFFER: usize = 64 * 1024;
 
 /// First size of a stream's read and write buffers, bytes. They grow; thousands of idle sessions stay small.
 pub(super) const FRAME_BUFFER: usize = 1024;
+
+/// Machines that enrol at once; others are told to come back. Each costs a question to the cloud and one to each voter.
+pub(super) const ENROLMENTS: usize = 8;
+
+/// How often one address may ask to enrol, a minute; it may use up a third of that at once. Machines behind one address
+/// share it.
+pub(super) const ENROLMENTS_PER_MINUTE: u32 = 60;
+
+/// Addresses whose enrolments are counted; when there are more, those that did not ask lately are forgotten.
+pub(super) const ENROLMENT_ADDRESSES: usize = 4096;
+
+/// For the answer to a machine that enrols: the cloud's list, then the voters.
+pub(super) const ENROLMENT_ANSWER: Duration = Duration::from_secs(12);
+
+/// For a machine that has its answer to say so.
+pub(super) const ENROLMENT_END: Duration = Duration::from_secs(2);
+
+/// How often seeds are looked for while the node is alone.
+pub(super) const SEEDS_ALONE: Duration = Duration::from_secs(5);
+
+/// How often seeds are looked for while it is not, so that a mesh in two parts becomes one.
+pub(super) const SEEDS_KNOWN: Duration = Duration::from_secs(60);
+
+/// How often a seed that was found and is not connected is greeted.
+pub(super) const SEEDS_GREETED: Duration = Duration::from_secs(1);

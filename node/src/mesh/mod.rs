@@ -15,6 +15,7 @@
 mod accept;
 mod counters;
 mod dial;
+mod enrol;
 mod error;
 mod gossip;
 mod hello;
@@ -26,6 +27,8 @@ mod observe;
 mod once;
 mod peers;
 mod refusal;
+mod rotate;
+mod seeds;
 mod stream;
 mod tls;
 mod view;
@@ -33,9 +36,10 @@ mod view;
 #[cfg(test)]
 pub(crate) mod in_process;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use counters::MeshCounters;
+pub use enrol::{Enrolment, Enrolments};
 pub use error::MeshError;
 pub use stream::{MeshReceiver, MeshSender, MeshStream};
 pub use view::{Member, View};
@@ -46,10 +50,11 @@ use parking_lot::RwLock;
 use peers::Peers;
 use refusal::{Refused, code};
 use skein_bootstrap::config;
+use skein_bootstrap::seeds::{Names, SeedSource};
 use skein_proto::gossip::{Facts, Lead, Load, Phase, Queue};
 use skein_proto::ids::NodeId;
 use skein_proto::rpc::{Call, Open, Reply};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -69,6 +74,10 @@ pub struct MeshSettings {
     pub facts: Facts,
     /// What the node says at first about what it is about to do; [`Phase::Starting`] until it can take something.
     pub phase: Phase,
+    /// Whether machines without a certificate may ask for one here ([`Mesh::enrolments`]).
+    pub enrols: bool,
+    /// Where else to look for nodes to join through, beside the seeds of the configuration.
+    pub sources: Vec<Arc<dyn SeedSource>>,
 }
 
 /// A node's part in the mesh. Cheap to clone; when the last clone is dropped without [`Mesh::shutdown`] everything
@@ -94,8 +103,14 @@ struct Shared {
     /// Where others reach this node.
     addr: SocketAddr,
     endpoint: quinn::Endpoint,
+    config: config::Mesh,
     /// Read for each dial, so that a certificate can be exchanged while the node runs.
     identity: RwLock<tls::Identity>,
+    /// None where machines cannot enrol.
+    desk: Option<enrol::Desk>,
+    /// Seeds that were found while the node runs.
+    found: watch::Sender<BTreeSet<SocketAddr>>,
+    unfound: Once<Arc<str>>,
     counters: MeshCounters,
     peers: Peers,
     dialer: dial::Dialer,
@@ -137,8 +152,8 @@ impl Mesh {
     /// # Errors
     /// When the identity cannot be read or is not the node's, or the address cannot be had.
     pub async fn start(settings: MeshSettings) -> Result<(Self, Incoming), MeshError> {
-        let MeshSettings { config, node, facts, phase } = settings;
-        let identity = tls::Identity::read(&config, &node)?;
+        let MeshSettings { config, node, facts, phase, enrols, mut sources } = settings;
+        let identity = tls::Identity::new(&config, &node, tls::Texts::read(&config)?, enrols)?;
         let listen = |e: std::io::Error| MeshError::Listen { addr: config.listen, problem: e.to_string() };
         let endpoint = quinn::Endpoint::server(identity.server.clone(), config.listen).map_err(listen)?;
         let mut addr = config.advertised();
@@ -154,7 +169,11 @@ impl Mesh {
             generation: generation(),
             addr,
             endpoint,
+            config: config.clone(),
             identity: RwLock::new(identity),
+            desk: enrols.then(enrol::Desk::new),
+            found: watch::Sender::default(),
+            unfound: Once::new(),
             counters: MeshCounters::default(),
             peers: Peers::new(node),
             dialer: dial::Dialer::default(),
@@ -181,6 +200,10 @@ impl Mesh {
         });
         let gossip = gossip::start(&shared, heard, &config.seeds, &facts).await?;
         shared.spawn_vital("the accept loop", shared.clone().accept_connections());
+        sources.extend(Names::of(&config.seeds).map(|names| Arc::new(names) as Arc<dyn SeedSource>));
+        if !sources.is_empty() {
+            shared.spawn(shared.clone().find_seeds(sources));
+        }
         shared.spawn_vital("membership", shared.clone().observe(gossip, facts));
         tracing::info!(node = %shared.id, mesh = %shared.mesh, %addr, generation = shared.generation, "mesh started");
         let incoming = Incoming { streams, cancel: shared.cancel.clone() };
@@ -273,6 +296,11 @@ impl Mesh {
             own.queue = queue;
             is_new
         });
+    }
+
+    /// The requests of machines without a certificate. None where they may not ask, and after the first call.
+    pub fn enrolments(&self) -> Option<Enrolments> {
+        self.shared.desk.as_ref()?.take()
     }
 
     /// What is counted.

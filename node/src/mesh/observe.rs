@@ -22,6 +22,7 @@ impl Shared {
         own.mark_changed();
         let mut tick = tokio::time::interval(limits::OBSERVE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut greeted = Instant::now();
         let mut book = Book::default();
         loop {
             // The senders of all of these live as long as this task.
@@ -29,7 +30,14 @@ impl Shared {
                 Ok(()) = live.changed() => {}
                 Ok(()) = links.changed() => {}
                 Ok(()) = own.changed() => self.publish_own(&gossip).await,
-                _ = tick.tick() => self.peers.sweep(Instant::now()),
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    self.peers.sweep(now);
+                    if now.duration_since(greeted) >= limits::SEEDS_GREETED {
+                        greeted = now;
+                        self.greet_found(&gossip);
+                    }
+                }
                 () = self.cancel.cancelled() => break,
             }
             links.mark_unchanged();

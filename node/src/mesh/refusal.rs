@@ -13,6 +13,10 @@ pub(super) mod code {
     pub(in super::super) const REPLACED: VarInt = VarInt::from_u32(2);
     /// Something arrived that is no frame, or not one that belongs there.
     pub(in super::super) const PROTOCOL: VarInt = VarInt::from_u32(3);
+    /// A machine that wants to enrol shall come back later.
+    pub(in super::super) const BUSY: VarInt = VarInt::from_u32(4);
+    /// A machine has the answer to what it asked.
+    pub(in super::super) const ANSWERED: VarInt = VarInt::from_u32(5);
 }
 
 /// TLS alerts (RFC 8446, section 6) in QUIC close codes (RFC 9001, section 4.8).

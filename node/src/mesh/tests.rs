@@ -4,6 +4,7 @@ mod death;
 mod join;
 mod proxy;
 mod refusals;
+mod seeds;
 mod streams;
 
 use super::refusal::Refusal;
@@ -20,12 +21,12 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 /// Nothing in these tests takes longer, however slow the machine.
-const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// An authority and the files that it made.
-struct World {
-    authority: Authority,
-    folder: TempDir,
+pub(crate) struct World {
+    pub(crate) authority: Authority,
+    pub(crate) folder: TempDir,
 }
 
 /// A node that answers what it is asked.
@@ -35,12 +36,12 @@ struct Node {
     streams: Arc<AtomicU64>,
 }
 
-fn id(name: &str) -> NodeId {
+pub(crate) fn id(name: &str) -> NodeId {
     name.parse().expect("a name")
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             authority: Authority::generate("dev").expect("an authority"),
             folder: tempfile::tempdir().expect("a folder"),
@@ -48,7 +49,7 @@ impl World {
     }
 
     /// Settings of a node with an identity of its own.
-    fn settings(&self, name: &str, seeds: &[SocketAddr]) -> MeshSettings {
+    pub(crate) fn settings(&self, name: &str, seeds: &[SocketAddr]) -> MeshSettings {
         self.settings_in("dev", name, seeds)
     }
 
@@ -64,7 +65,7 @@ impl World {
                 name: mesh.to_owned(),
                 listen: ([127, 0, 0, 1], 0).into(),
                 advertise: None,
-                seeds: seeds.to_vec(),
+                seeds: seeds.iter().copied().map(Into::into).collect(),
                 ca: file("ca", self.authority.certificate_pem()),
                 cert: file("cert", &identity.certificate_pem),
                 key: file("key", &identity.key_pem),
@@ -78,6 +79,8 @@ impl World {
                 version: "1".to_owned(),
             },
             phase: Phase::Ready,
+            enrols: false,
+            sources: Vec::new(),
         }
     }
 
@@ -101,7 +104,8 @@ impl World {
     /// Somebody with a certificate for `certified` who speaks QUIC by hand.
     fn raw(&self, certified: &str) -> Raw {
         let MeshSettings { config, node, .. } = self.settings(certified, &[]);
-        let identity = tls::Identity::read(&config, &node).expect("reads");
+        let texts = tls::Texts::read(&config).expect("reads");
+        let identity = tls::Identity::new(&config, &node, texts, false).expect("fits");
         let endpoint = quinn::Endpoint::server(identity.server.clone(), config.listen).expect("binds");
         Raw { endpoint, identity }
     }
@@ -208,7 +212,7 @@ impl Node {
     }
 }
 
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !holds().await {
         assert!(start.elapsed() < LONG, "never: {what}");
@@ -279,6 +283,6 @@ impl Log {
 }
 
 /// Writes a file of a node anew.
-fn overwrite(path: &Path, text: &str) {
+pub(crate) fn overwrite(path: &Path, text: &str) {
     std::fs::write(path, text).expect("writes");
 }

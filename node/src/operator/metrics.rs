@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use skein_proto::operator::{MeshStatus, NodeDetail, WorkerDetail};
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 /// Everything the node counts, as it is now.
 pub fn text(operator: &Operator) -> Result<String, fmt::Error> {
@@ -17,6 +18,7 @@ pub fn text(operator: &Operator) -> Result<String, fmt::Error> {
         node: operator.node_detail(),
         mesh: operator.mesh_status(),
         waiting: count(operator.homes.waiting()),
+        certificate: operator.mesh.certificate().left(SystemTime::now()),
     }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
@@ -28,6 +30,8 @@ struct Snapshot {
     node: NodeDetail,
     mesh: MeshStatus,
     waiting: u32,
+    /// How long the own certificate is good.
+    certificate: Duration,
 }
 
 impl Collector for Snapshot {
@@ -52,6 +56,11 @@ impl Collector for Snapshot {
         for (name, help, value) in gauges {
             gauge(&mut encoder, name, help, value)?;
         }
+        let help = "Seconds until the node's certificate expires";
+        let seconds = i64::try_from(self.certificate.as_secs()).unwrap_or(i64::MAX);
+        let certificate = ConstGauge::new(seconds);
+        let name = "certificate_expires_seconds";
+        certificate.encode(encoder.encode_descriptor(name, help, None, certificate.metric_type())?)?;
         let per_worker: [(&str, &str, OfWorker); 4] = [
             ("worker_streams", "Streams that a worker carries", |worker| worker.streams),
             ("worker_reserved_streams", "Streams reserved on a worker", |worker| worker.reserved),

@@ -4,8 +4,16 @@
 //! type, which zone, which name. So two leaders who both launch number n ask for the same, and a cloud that keeps
 //! them apart by the number gives both the same machine.
 
+#[cfg(feature = "digitalocean")]
+pub mod digitalocean;
+#[cfg(feature = "ec2")]
+pub mod ec2;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(all(test, feature = "digitalocean"))]
+mod fake_digitalocean;
+#[cfg(all(test, feature = "ec2"))]
+mod fake_ec2;
 #[cfg(test)]
 pub(crate) mod fence;
 pub mod process;

@@ -1,15 +1,20 @@
 //! Who leads, in practice: drives the election on a voter, tells gossip what is known, and has the node that holds the
 //! lease reconcile.
 
+#[cfg(feature = "digitalocean")]
+use super::cloud::digitalocean::DigitalOcean;
+#[cfg(feature = "ec2")]
+use super::cloud::ec2::Ec2;
 use super::cloud::{Cloud, CloudError, process::ProcessCloud};
 use super::plan::{Limits, Planner};
 use super::reconcile::{Nodes, Outcome, Reconciler, SETTLE};
+use super::user_data::{UserData, UserDataError};
 use crate::election::{Election, ElectionError, Input, Output, Timing};
 use crate::mesh::{Mesh, View};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use skein_bootstrap::config::{CloudKind, Config};
-use skein_proto::gossip::Lead;
+use skein_proto::gossip::{Lead, Phase};
 use skein_proto::ids::NodeId;
 use skein_proto::operator::{Scaling, ScalingStep};
 use skein_proto::rpc::lease::{Answer, Request, Term};
@@ -39,6 +44,9 @@ pub enum LeaderError {
     /// The cloud.
     #[error("scaling: {0}")]
     Cloud(#[from] CloudError),
+    /// What launched machines are told.
+    #[error(transparent)]
+    UserData(#[from] UserDataError),
 }
 
 /// What this node does about leading.
@@ -73,7 +81,6 @@ struct Last {
 enum Event {
     Asked { from: NodeId, request: Request, answer: oneshot::Sender<Answer> },
     Answered { from: NodeId, answer: Answer },
-    Stand(bool),
 }
 
 /// Opens the cloud that is configured.
@@ -81,17 +88,23 @@ enum Event {
 /// # Errors
 /// When it cannot be used as it is configured.
 pub async fn open(config: &Config) -> Result<Option<Arc<dyn Cloud>>, CloudError> {
-    let unusable =
-        |what: &str| CloudError::Refused(format!("scaling.cloud: this program was built without {what}"));
-    Ok(match config.scaling.cloud {
+    let (scaling, mesh) = (&config.scaling, &config.mesh.name);
+    Ok(match scaling.cloud {
         CloudKind::None => None,
         CloudKind::Process => {
             let program = std::env::current_exe()
                 .map_err(|e| CloudError::Refused(format!("the node's own program is not known: {e}")))?;
             Some(Arc::new(ProcessCloud::new(program, config)))
         }
-        CloudKind::Ec2 => return Err(unusable("ec2")),
-        CloudKind::DigitalOcean => return Err(unusable("digitalocean")),
+        #[cfg(feature = "ec2")]
+        CloudKind::Ec2 => Some(Arc::new(Ec2::new(mesh, &scaling.ec2, scaling.types.len()).await?)),
+        #[cfg(feature = "digitalocean")]
+        CloudKind::DigitalOcean => Some(Arc::new(DigitalOcean::new(mesh, &scaling.digitalocean).await?)),
+        #[cfg(not(all(feature = "ec2", feature = "digitalocean")))]
+        other => {
+            let problem = format!("scaling.cloud: this program was built without {other:?} of mesh {mesh}");
+            return Err(CloudError::Refused(problem));
+        }
     })
 }
 
@@ -126,7 +139,8 @@ impl Leader {
             tasks.spawn(Arc::clone(&leader).elect(election, base, incoming, cancel.clone()));
         }
         if let Some(cloud) = cloud.filter(|_| votes) {
-            tasks.spawn(Arc::clone(&leader).scale(config.clone(), cloud, cancel.clone()));
+            let user_data = Arc::new(UserData::read(config)?);
+            tasks.spawn(Arc::clone(&leader).scale(config.clone(), cloud, user_data, cancel.clone()));
         }
         Ok(leader)
     }
@@ -141,14 +155,6 @@ impl Leader {
             return Reply::Failed("this voter is busy".to_owned());
         }
         answered.await.map_or_else(|_| not_here(), Reply::Lease)
-    }
-
-    /// Whether the node wants to lead: not while it drains.
-    pub fn stand(&self, stands: bool) {
-        if let Some(events) = &self.events {
-            // Where the queue is full the lease ends with the node.
-            let _ = events.try_send(Event::Stand(stands));
-        }
     }
 
     /// The term in which this node holds the lease now.
@@ -224,7 +230,7 @@ impl Leader {
         cancel: CancellationToken,
     ) {
         let mut view = self.mesh.view();
-        let mut heard = Term(0);
+        let (mut heard, mut stands) = (Term(0), true);
         loop {
             let wake = async {
                 match election.wake_at() {
@@ -246,15 +252,20 @@ impl Leader {
                         Input::Request { from, request }
                     }
                     Event::Answered { from, answer } => Input::Answer { from, answer },
-                    Event::Stand(true) => Input::Stand,
-                    Event::Stand(false) => Input::Resign,
                 },
                 Ok(()) = view.changed() => {
-                    let terms = view.borrow_and_update().nodes.values().map(|node| node.lead.term).max();
+                    let view = view.borrow_and_update().clone();
+                    let terms = view.nodes.values().map(|node| node.lead.term).max();
+                    let drains = view.get(self.mesh.id()).is_some_and(|own| own.phase == Phase::Draining);
                     match terms.map(Term).filter(|term| *term > heard) {
                         Some(term) => {
                             heard = term;
                             Input::Heard(term)
+                        }
+                        // Who drains does not lead, but goes on to vote.
+                        None if drains == stands => {
+                            stands = !drains;
+                            if stands { Input::Stand } else { Input::Resign }
                         }
                         None => continue,
                     }
@@ -308,7 +319,13 @@ impl Leader {
     }
 
     /// Reconciles while this node leads.
-    async fn scale(self: Arc<Self>, config: Config, cloud: Arc<dyn Cloud>, cancel: CancellationToken) {
+    async fn scale(
+        self: Arc<Self>,
+        config: Config,
+        cloud: Arc<dyn Cloud>,
+        user_data: Arc<UserData>,
+        cancel: CancellationToken,
+    ) {
         let mut tenure = self.tenure.subscribe();
         loop {
             let elected = async {
@@ -332,13 +349,19 @@ impl Leader {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = lost => {}
-                () = self.reconcile(&config, &cloud, term) => {}
+                () = self.reconcile(&config, &cloud, &user_data, term) => {}
             }
             *self.last.lock() = Last::default();
         }
     }
 
-    async fn reconcile(self: &Arc<Self>, config: &Config, cloud: &Arc<dyn Cloud>, term: Term) {
+    async fn reconcile(
+        self: &Arc<Self>,
+        config: &Config,
+        cloud: &Arc<dyn Cloud>,
+        user_data: &Arc<UserData>,
+        term: Term,
+    ) {
         let zones = match config.scaling.cloud {
             CloudKind::Ec2 => config.scaling.ec2.subnets.len() as u64,
             _ => 1,
@@ -350,7 +373,8 @@ impl Leader {
             }
         }
         let orders = Arc::new(Orders { leader: Arc::clone(self), term });
-        let user_data = Box::new(|_: u64| String::new());
+        let user_data = Arc::clone(user_data);
+        let user_data = Box::new(move |number| user_data.of(number));
         let mesh = &config.mesh.name;
         let mut reconciler =
             Reconciler::new(mesh, Arc::clone(cloud), orders, limits, Planner::new(rand::random()), user_data);

@@ -1,6 +1,6 @@
 //! One node's process.
 
-use super::{Ports, node_binary};
+use super::{Ports, node_binary, skein_binary};
 use crate::operator::Operator;
 use crate::run::keep_log;
 use crate::wait;
@@ -40,8 +40,8 @@ impl From<ExitStatus> for Exit {
     }
 }
 
-fn command() -> Command {
-    let mut command = Command::new(node_binary());
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
     // A variable of the caller's must not change what is tested.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SKEIN_")) {
         command.env_remove(name);
@@ -62,10 +62,33 @@ pub async fn run_node<A: AsRef<OsStr>>(
     arguments: &[A],
     deadline: Duration,
 ) -> anyhow::Result<(Exit, String)> {
-    let mut command = tokio::process::Command::from(command());
+    run_program(&node_binary(), arguments, deadline).await
+}
+
+/// Runs the program `skein` for as long as it lasts. Answers how it ended and all that it wrote.
+///
+/// # Errors
+/// When it does not end in time; it is killed then.
+///
+/// # Panics
+/// When the program is not there.
+pub async fn run_skein<A: AsRef<OsStr>>(
+    arguments: &[A],
+    deadline: Duration,
+) -> anyhow::Result<(Exit, String)> {
+    run_program(&skein_binary(), arguments, deadline).await
+}
+
+async fn run_program<A: AsRef<OsStr>>(
+    program: &Path,
+    arguments: &[A],
+    deadline: Duration,
+) -> anyhow::Result<(Exit, String)> {
+    let mut command = tokio::process::Command::from(command(program));
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = tokio::time::timeout(deadline, command.output());
-    let output = output.await.with_context(|| format!("the node still runs after {deadline:?}"))??;
+    let output =
+        output.await.with_context(|| format!("{} still runs after {deadline:?}", program.display()))??;
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     Ok((output.status.into(), text))
@@ -92,17 +115,33 @@ impl NodeProcess {
     pub fn start(
         id: &NodeId,
         folder: &Path,
-        mut ports: Ports,
+        ports: Ports,
         settings: Vec<String>,
+        operator_token: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let arguments: Vec<_> =
+            settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect();
+        Self::start_with(id, folder, ports, &arguments, operator_token)
+    }
+
+    /// Starts a process with these arguments; does not wait for anything. They must say the name and the ports.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    ///
+    /// # Panics
+    /// When the program is not there.
+    pub fn start_with(
+        id: &NodeId,
+        folder: &Path,
+        mut ports: Ports,
+        arguments: &[String],
         operator_token: Option<String>,
     ) -> anyhow::Result<Self> {
         let log = folder.join(format!("{id}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
-        let mut command = command();
-        for setting in settings {
-            command.arg("--set").arg(setting);
-        }
-        command.stdout(file.try_clone()?).stderr(file);
+        let mut command = command(&node_binary());
+        command.args(arguments).stdout(file.try_clone()?).stderr(file);
         ports.release();
         let child = command.spawn().with_context(|| format!("cannot start {}", node_binary().display()))?;
         let operator = Operator::new(&format!("http://{}", ports.http), operator_token);

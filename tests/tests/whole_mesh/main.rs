@@ -9,6 +9,7 @@ mod cleanup;
 mod config;
 mod death;
 mod drain;
+mod enrol;
 mod forwarding;
 mod guests;
 mod homes;

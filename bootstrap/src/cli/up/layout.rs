@@ -5,7 +5,7 @@ use super::ports::{self, NodePorts};
 use crate::cli::state::MACHINES;
 use anyhow::{Context, bail, ensure};
 use skein_bootstrap::config::Config;
-use skein_bootstrap::identity::{Authority, node_name, write_secret};
+use skein_bootstrap::identity::{Authority, CA, CA_KEY, carries, node_name, write_secret};
 use skein_proto::capacity::Cost;
 use skein_proto::ids::NodeId;
 use std::collections::HashMap;
@@ -13,8 +13,6 @@ use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use x509_parser::extensions::GeneralName;
-use x509_parser::pem::parse_x509_pem;
 
 /// How many nodes a node tries to join through.
 const SEEDS: usize = 3;
@@ -270,17 +268,16 @@ fn check_apart(planned: &[Planned]) -> anyhow::Result<()> {
 /// # Errors
 /// When they cannot be written or what is there is damaged.
 pub fn identify(folder: &Path, planned: &[Planned]) -> anyhow::Result<()> {
-    let (ca, key) = (folder.join("ca.pem"), folder.join("ca.key"));
+    let (ca, key) = (folder.join(CA), folder.join(CA_KEY));
     let damaged =
         || format!("{} or its key is damaged; remove the folder {}", ca.display(), folder.display());
     let Some(first) = planned.first() else { return Ok(()) };
     let authority = if ca.is_file() && key.is_file() {
-        Authority::from_pem(read(&ca)?, read(&key)?).with_context(damaged)?
+        Authority::read(folder).with_context(damaged)?
     } else {
         let made = Authority::generate(&first.config.mesh.name)?;
         forget_certificates(folder)?;
-        write_secret(&ca, made.certificate_pem())?;
-        write_secret(&key, made.key_pem())?;
+        made.write(folder)?;
         made
     };
     for node in planned {
@@ -301,18 +298,6 @@ pub fn identify(folder: &Path, planned: &[Planned]) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a certificate carries a DNS name. One that cannot be read carries none.
-fn carries(pem: &str, name: &str) -> bool {
-    let Ok((_, pem)) = parse_x509_pem(pem.as_bytes()) else { return false };
-    let Ok(certificate) = pem.parse_x509() else { return false };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
-    names
-        .value
-        .general_names
-        .iter()
-        .any(|general| matches!(general, GeneralName::DNSName(dns) if *dns == name))
 }
 
 /// Removes the nodes' certificates: another authority signs new ones.
@@ -346,8 +331,8 @@ mod tests {
         assert_eq!(planned[1].url(), "http://127.0.0.1:4441");
         assert_eq!(planned[1].ws(), "ws://127.0.0.1:4441");
         assert_eq!(planned[1].config.media.port, 4572);
-        let seeds: Vec<_> = planned[1].config.mesh.seeds.iter().map(|seed| seed.port()).collect();
-        assert_eq!(seeds, [4440, 4442]);
+        let seeds: Vec<_> = planned[1].config.mesh.seeds.iter().map(ToString::to_string).collect();
+        assert_eq!(seeds, ["127.0.0.1:4440", "127.0.0.1:4442"]);
     }
 
     #[test]
@@ -449,7 +434,6 @@ mod tests {
             assert_eq!(read("node-1.pem"), certificate);
             last = certificate;
         }
-        assert!(!carries("nothing", "node"));
     }
 
     #[test]

@@ -86,7 +86,8 @@ async fn the_own_address_among_the_seeds_is_skipped() {
     drop(socket);
     let port = settings.config.listen.port();
     settings.config.advertise = Some(([127, 0, 0, 1], port).into());
-    settings.config.seeds = vec![([127, 0, 0, 1], port).into(), ([127, 0, 0, 2], port).into()];
+    settings.config.seeds =
+        [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| SocketAddr::from((ip, port)).into()).into();
     let a = Node::start(settings).await;
     let b = world.node("b", &[a.mesh.addr()]).await;
     a.sees(&["a", "b"]).await;
@@ -162,8 +163,8 @@ async fn many_who_connect_and_say_nothing_keep_nobody_out() {
 async fn behind_proxies(world: &World) -> ([Node; 2], [Proxy; 2]) {
     let (mut settings_a, mut settings_b) = (world.settings("a", &[]), world.settings("b", &[]));
     let proxies = [Proxy::start(&mut settings_a.config).await, Proxy::start(&mut settings_b.config).await];
-    settings_a.config.seeds = vec![proxies[1].addr];
-    settings_b.config.seeds = vec![proxies[0].addr];
+    settings_a.config.seeds = vec![proxies[1].addr.into()];
+    settings_b.config.seeds = vec![proxies[0].addr.into()];
     let nodes = [Node::start(settings_a).await, Node::start(settings_b).await];
     for node in &nodes {
         node.sees(&["a", "b"]).await;

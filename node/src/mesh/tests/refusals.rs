@@ -27,7 +27,7 @@ async fn a_client_of_another_authority_is_refused_after_it_thinks_that_it_is_con
     let other = Authority::generate("dev").expect("an authority").issue("dev", &id("b")).expect("issues");
     overwrite(&settings.config.cert, &other.certificate_pem);
     overwrite(&settings.config.key, &other.key_pem);
-    settings.config.seeds = vec![a.mesh.addr()];
+    settings.config.seeds = vec![a.mesh.addr().into()];
     let b = Node::start(settings).await;
     b.counted("connections_refused", 3).await;
     a.counted("connections_refused", 3).await;
@@ -37,10 +37,8 @@ async fn a_client_of_another_authority_is_refused_after_it_thinks_that_it_is_con
     assert!(told.len() == 1 && told[0].contains("not from the mesh's authority"), "{told:?}");
 }
 
-#[tokio::test]
-async fn no_certificate_at_all_is_refused() {
-    let world = World::new();
-    let a = world.node("a", &[]).await;
+/// Connects without a certificate; with what the connection ended.
+async fn without_certificate(world: &World, to: &Node, alpn: &[u8]) -> quinn::ConnectionError {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let roots = {
         use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -54,17 +52,54 @@ async fn no_certificate_at_all_is_refused() {
         .expect("has TLS 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    client.alpn_protocols = vec![b"skein/1".to_vec()];
+    client.alpn_protocols = vec![alpn.to_vec()];
     let client = quinn::crypto::rustls::QuicClientConfig::try_from(client).expect("is for QUIC");
     let endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).expect("binds");
     let client = quinn::ClientConfig::new(Arc::new(client));
-    let connecting = endpoint.connect_with(client, a.mesh.addr(), "dev.mesh.skein.internal").expect("tries");
-    let error = match connecting.await {
+    let connecting = endpoint.connect_with(client, to.mesh.addr(), "dev.mesh.skein.internal").expect("tries");
+    match connecting.await {
         Ok(connection) => connection.closed().await,
         Err(error) => error,
-    };
+    }
+}
+
+#[tokio::test]
+async fn no_certificate_at_all_is_refused() {
+    let world = World::new();
+    let a = world.node("a", &[]).await;
+    let error = without_certificate(&world, &a, b"skein/1").await;
     assert!(matches!(&error, quinn::ConnectionError::ConnectionClosed(_)), "{error}");
     a.counted("connections_refused", 1).await;
+    // Nor may machines ask for one here.
+    let error = without_certificate(&world, &a, skein_proto::rpc::ENROL_ALPN).await;
+    assert!(matches!(&error, quinn::ConnectionError::ConnectionClosed(_)), "{error}");
+    a.counted("connections_refused", 2).await;
+}
+
+#[tokio::test]
+async fn where_machines_may_enrol_nodes_still_need_a_certificate() {
+    let log = Log::new();
+    let world = World::new();
+    let a = Node::start(MeshSettings { enrols: true, ..world.settings("a", &[]) }).await;
+    let error = without_certificate(&world, &a, b"skein/1").await;
+    assert_eq!(closed_with(error), Refusal::Tls.code().into_inner());
+    a.counted("connections_refused", 1).await;
+    assert_eq!(log.lines("its certificate is missing").len(), 1);
+    assert_eq!(a.count("enrolments_refused"), 0);
+
+    // One of another authority is as bad as before, and a good one as good.
+    let mut settings = world.settings("b", &[a.mesh.addr()]);
+    let other = Authority::generate("dev").expect("an authority").issue("dev", &id("b")).expect("issues");
+    overwrite(&settings.config.cert, &other.certificate_pem);
+    overwrite(&settings.config.key, &other.key_pem);
+    let b = Node::start(settings.clone()).await;
+    b.counted("connections_refused", 1).await;
+    a.counted("connections_refused", 2).await;
+    assert_eq!(a.mesh.view().borrow().nodes.len(), 1);
+    settings.node = id("c");
+    let c = world.node("c", &[a.mesh.addr()]).await;
+    a.sees(&["a", "c"]).await;
+    c.sees(&["a", "c"]).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use super::{Cloud, CloudError, Launch, Machine, MachineId, MachineState, node_of};
 use async_trait::async_trait;
-use skein_bootstrap::config::{CloudKind, Config, MachineType, NodeRole};
+use skein_bootstrap::config::{CloudKind, Config, Enrol, MachineType, NodeRole};
 use skein_bootstrap::identity::{Authority, write_secret};
 use skein_bootstrap::process::{Record, SLOTS, Signal, Stamp, Wanted};
 use std::fs::{self, File};
@@ -76,7 +76,7 @@ impl ProcessCloud {
         };
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut config = self.config.clone();
-        config.mesh.seeds.insert(0, mesh.advertised());
+        config.mesh.seeds.insert(0, mesh.advertised().into());
         config.mesh.listen = local(http);
         config.mesh.advertise = None;
         config.mesh.cert = self.folder().join(format!("{node}.pem"));
@@ -89,6 +89,7 @@ impl ProcessCloud {
         config.media.workers = kind.workers;
         config.media.streams_per_worker = Some((kind.streams / u32::from(kind.workers)).max(1));
         config.scaling.cloud = CloudKind::None;
+        config.enrol = Enrol::default();
         config
             .make_absolute()
             .map_err(|e| CloudError::Refused(format!("there is no working folder: {e}")))?;
