@@ -22,7 +22,7 @@ impl Stall {
         std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 let begun = Instant::now();
-                std::thread::sleep(LOOK);
+                std::thread::park_timeout(LOOK);
                 let late = begun.elapsed().saturating_sub(LOOK).as_micros();
                 longest.fetch_max(u64::try_from(late).unwrap_or(u64::MAX), Ordering::Relaxed);
             }

@@ -244,7 +244,9 @@ pub struct Placement {
     pub prefer: Prefer,
     /// To how many other nodes one node sends a producer at most; more get it through relays.
     pub fan_out: u32,
-    /// How many peers of a room are moved at once to bring it together, at most.
+    /// Whether peers are moved to bring a room together on fewer hosts, where those have room.
+    pub together: bool,
+    /// How many peers of a room are moved at once, at most.
     pub moves_at_once: u32,
     /// How many peers rooms have in the end, before any has ended. A new room is put where it can grow to that.
     pub typical_peers: u32,
@@ -252,7 +254,7 @@ pub struct Placement {
 
 impl Default for Placement {
     fn default() -> Self {
-        Self { prefer: Prefer::default(), fan_out: 8, moves_at_once: 4, typical_peers: 4 }
+        Self { prefer: Prefer::default(), fan_out: 8, together: true, moves_at_once: 4, typical_peers: 4 }
     }
 }
 

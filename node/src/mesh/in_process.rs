@@ -34,7 +34,7 @@ impl World {
             name: "dev".to_owned(),
             listen: ([127, 0, 0, 1], 0).into(),
             advertise: None,
-            seeds: seeds.to_vec(),
+            seeds: seeds.iter().copied().map(Into::into).collect(),
             ca: file("ca", self.authority.certificate_pem()),
             cert: file("cert", &identity.certificate_pem),
             key: file("key", &identity.key_pem),

@@ -43,7 +43,9 @@ const CLOSE_RESTART: u16 = 1012;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DrainError {
     /// There is nowhere to go.
-    #[error("no other node takes peers, so all that is here would stay until the deadline and then be lost")]
+    #[error(
+        "no other node takes peers: who is here has nowhere to go before the deadline; force drains it all the same"
+    )]
     Last,
     /// It is not ready yet.
     #[error("the node is starting")]

@@ -140,6 +140,7 @@ async fn ready_tools(checkout: &Checkout, purpose: Purpose, stop: &Stop) -> anyh
 fn with_programs(checkout: &Checkout, mut command: Command) -> Command {
     command.env("SKEIN_NODE_BIN", checkout.program(crate::cli::build::NODE));
     command.env("SKEIN_BIN", checkout.target().join("release/skein"));
+    command.env("SKEIN_MOTO", checkout.kept().join(steps::MOTO).join("bin/moto_server"));
     if let Some(chromium) = tools::chromium_path() {
         command.env("SKEIN_CHROMIUM", chromium);
     }

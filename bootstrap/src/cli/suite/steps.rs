@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Command;
 
+/// Folder of the Python environment with moto, below what is kept.
+pub const MOTO: &str = "moto";
+
 /// One step.
 pub struct Step {
     /// What it is called.
@@ -63,6 +66,13 @@ pub fn all(checkout: &Checkout, only: &[Part], filter: Option<&str>) -> Vec<Step
         steps.push(with_cargo(checkout, "programs: skein-node and skein", vec![build()]));
     }
     if chosen(Part::Rust) {
+        steps.push(Step {
+            title: "EC2's API for tests: moto",
+            action: Action::Venv {
+                folder: checkout.kept().join(MOTO),
+                requirements: checkout.root().join("tests/moto/requirements.txt"),
+            },
+        });
         let words = ["test", "--release", "--workspace", "--exclude", "skein-tests"];
         steps.push(with_cargo(checkout, "Rust tests", vec![[&words[..], filter.as_slice()].concat()]));
     }

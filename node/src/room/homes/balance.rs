@@ -114,7 +114,7 @@ impl Homes {
             }
             home.balanced = now;
             let most = self.settings.placement.moves_at_once as usize;
-            let together = !self.entry_first();
+            let together = self.settings.placement.together && !self.entry_first();
             let shifts = home.room.better(&self.field.lock().field, together, most, now, &mut rand::rng());
             if !shifts.is_empty() {
                 let (homes, id) = (Arc::clone(self), id.clone());

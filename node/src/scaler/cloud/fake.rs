@@ -19,8 +19,6 @@ use std::time::{Duration, SystemTime};
 /// How the cloud behaves. The default has no failures; shares are from 0 to 1.
 #[derive(Debug, Clone)]
 pub struct FakeSettings {
-    /// The mesh's name.
-    pub mesh: String,
     /// From a launch until the machine runs.
     pub boot: RangeInclusive<Duration>,
     /// From then until its node joined the mesh.
@@ -61,7 +59,6 @@ impl Default for FakeSettings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            mesh: "m".to_owned(),
             boot: seconds(20)..=seconds(40),
             join: seconds(5)..=seconds(10),
             start: seconds(8)..=seconds(12),
@@ -204,7 +201,6 @@ struct State {
     calls: BTreeMap<Call, u64>,
     /// Calls that are done and not yet answered.
     unanswered: BTreeMap<Call, u64>,
-    most_alive: usize,
 }
 
 /// The cloud. Leaders share it behind an `Arc`.
@@ -224,7 +220,6 @@ impl FakeCloud {
             orders: VecDeque::new(),
             calls: BTreeMap::new(),
             unanswered: BTreeMap::new(),
-            most_alive: 0,
         };
         Self { state: Mutex::new(state) }
     }
@@ -258,11 +253,6 @@ impl FakeCloud {
     /// How many machines exist and are not about to be gone.
     pub fn alive(&self) -> usize {
         self.state.lock().alive()
-    }
-
-    /// The most that ever existed at once.
-    pub fn most_alive(&self) -> usize {
-        self.state.lock().most_alive
     }
 
     /// The nodes that are in the mesh: what gossip would have.
@@ -481,7 +471,6 @@ impl State {
             joins,
             silent: false,
         });
-        self.most_alive = self.most_alive.max(self.alive());
         Ok(machine)
     }
 

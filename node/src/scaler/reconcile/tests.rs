@@ -203,6 +203,18 @@ async fn without_a_list_nothing_is_launched_twice_and_nothing_ends() {
 }
 
 #[tokio::test]
+async fn a_refused_launch_is_told_and_tried_again() {
+    let mut scene = Scene::new(1);
+    scene.cloud.fail_next(Call::Launch, Fault::Refused);
+    let mut alarms = 0;
+    for _ in 0..100 {
+        alarms += usize::from(scene.look(10 * SECOND).await.plan.alarm.is_some());
+    }
+    assert!(alarms > 0);
+    assert_eq!((scene.cloud.alive(), scene.cloud.truth().len()), (1, 1));
+}
+
+#[tokio::test]
 async fn who_lost_the_lease_changes_nothing() {
     let mut scene = Scene::new(2);
     *scene.orders.leads.lock() = false;
@@ -241,6 +253,8 @@ async fn a_machine_that_gossip_lost_is_replaced_and_then_ended() {
     let first = scene.cloud.truth()[0].machine.clone();
     assert!(scene.cloud.silence(&first.id));
     scene.reconciler.limits.max_nodes = 2;
+    // A lookup that does not know it yet says nothing of whether it is there.
+    scene.cloud.fail_next(Call::Terminate, Fault::Unknown);
     for _ in 0..200 {
         scene.look(3 * SECOND).await;
         let truth = scene.cloud.truth();

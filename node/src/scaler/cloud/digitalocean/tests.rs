@@ -32,6 +32,7 @@ async fn setup(rules: Rules) -> Setup {
         image: "4711".to_owned(),
         ssh_keys: vec!["12".to_owned(), "ab:cd".to_owned()],
         vpc: Some("vpc-1".to_owned()),
+        ..DigitalOceanCloud::default()
     };
     let cloud = DigitalOcean::with("m", &settings, limits()).await.expect("a cloud");
     Setup { fake, cloud, settings, _token: token }

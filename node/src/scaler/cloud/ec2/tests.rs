@@ -27,8 +27,7 @@ fn settings(endpoint: String) -> Ec2Cloud {
         launch_template: "lt-0123456789abcdef0".to_owned(),
         launch_template_version: "3".to_owned(),
         subnets: vec!["subnet-a".to_owned(), "subnet-b".to_owned()],
-        spot: false,
-        metadata: None,
+        ..Ec2Cloud::default()
     }
 }
 

@@ -299,7 +299,7 @@ impl World {
         if let Some(at) = self.failures.iter().position(|(of, _)| *of == action) {
             return self.failures.remove(at).map(|(_, failure)| failure);
         }
-        let throttled = self.rules.throttle_every.is_some_and(|every| self.requests % every == 0);
+        let throttled = self.rules.throttle_every.is_some_and(|every| self.requests.is_multiple_of(every));
         throttled.then_some(Failure::Error { status: 503, code: "RequestLimitExceeded" })
     }
 
