@@ -10,7 +10,8 @@
 //!
 //! [`Mesh::start`] binds one UDP socket for everything. chitchat spreads what each node says about itself; every node
 //! it names is dialled, so that the mesh is fully connected and QUIC notices deaths as well as gossip does. What the
-//! two know together becomes a [`View`].
+//! two know together becomes a [`View`]. Machines that have no certificate yet come to the same socket and get no
+//! further than [`Enrolments`]; the node's own certificate can be exchanged while it runs ([`Mesh::adopt`]).
 
 mod accept;
 mod counters;

@@ -16,6 +16,7 @@ use skein_proto::operator::NodeState;
 use skein_proto::rpc::{Hello, Json, SessionFrame, VERSION};
 use std::io::Write;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use tempfile::TempDir;
@@ -265,6 +266,11 @@ impl Log {
                 Ok(())
             }
         }
+        // While there is only one subscriber, tracing lets the thread that comes to a line first decide for all threads
+        // whether the line is logged; a test without a log then silences it in one that has.
+        static SECOND: LazyLock<tracing::Dispatch> =
+            LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&SECOND);
         let text = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let writer = Writer(text.clone());
         let subscriber = tracing_subscriber::fmt()
