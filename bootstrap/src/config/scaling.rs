@@ -159,6 +159,7 @@ pub struct Ec2Cloud {
     /// Id of the launch template (`lt-…`).
     pub launch_template: String,
     /// Its version, a number: never `$Latest`, since every parameter of a launch is fixed.
+    #[serde(deserialize_with = "text_or_number")]
     pub launch_template_version: String,
     /// The subnets to launch in, in turn.
     pub subnets: Vec<String>,
@@ -189,6 +190,20 @@ pub struct DigitalOceanCloud {
     pub vpc: Option<String>,
     /// As `scaling.ec2.user_data_template`.
     pub user_data_template: Option<PathBuf>,
+}
+
+/// Given by `--set` or in the environment it looks like a number.
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Text(String),
+        Number(u64),
+    }
+    Ok(match Given::deserialize(deserializer)? {
+        Given::Text(text) => text,
+        Given::Number(number) => number.to_string(),
+    })
 }
 
 impl Election {

@@ -248,6 +248,7 @@ mod tests {
             "npm run check",
             "npm test",
             "cargo build --release -p skein-node -p skein-bootstrap",
+            "EC2's API for tests: moto",
             "cargo test --release --workspace --exclude skein-tests",
             "cargo test --release -p skein-tests -- --test-threads=1",
             "npm ci --no-audit --no-fund",
