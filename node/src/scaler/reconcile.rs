@@ -198,8 +198,8 @@ impl Reconciler {
             if (entry.0, entry.1) != figures {
                 *entry = (figures.0, figures.1, now);
             }
-            let number = number_of(&self.mesh, &member.id)
-                .filter(|number| member.facts.role != "seed" && *number <= self.launched);
+            // A name alone makes no machine of ours: somebody may have called a node of his own so.
+            let number = number_of(&self.mesh, &member.id).filter(|number| self.listed.contains_key(number));
             if let Some(number) = number {
                 self.heard.insert(number, now);
             }

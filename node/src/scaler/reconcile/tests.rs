@@ -266,6 +266,21 @@ async fn a_machine_that_gossip_lost_is_replaced_and_then_ended() {
 }
 
 #[tokio::test]
+async fn a_node_of_somebody_elses_that_is_named_like_ours_is_left_alone() {
+    let mut scene = Scene::new(1);
+    scene.reconciler.limits = Limits { idle: SECOND, ..limits(1) };
+    let nodes: BTreeSet<NodeId> = ["m-1", "m-2", "m-9"].map(|name| name.parse().expect("a name")).into();
+    for said in 0..100 {
+        scene.cloud.advance(3 * SECOND);
+        scene.now += 3 * SECOND;
+        let view = view(&nodes, 9, said);
+        let outcome = scene.reconciler.look(&view, scene.now, scene.cloud.now()).await;
+        assert!(outcome.plan.steps.is_empty(), "{:?}", outcome.plan.steps);
+    }
+    assert!(scene.orders.drained.lock().is_empty());
+}
+
+#[tokio::test]
 async fn who_waits_is_summed_up_over_all_homes() {
     let cost = Cost::new(171, 10);
     let queue = Queue { joins: 2, cost, guaranteed: Cost::new(10, 3_000_001) };
