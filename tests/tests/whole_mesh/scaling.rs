@@ -16,6 +16,9 @@ const GROWS: Duration = Duration::from_secs(40);
 /// How long it may take to let go of what it does not need.
 const SHRINKS: Duration = Duration::from_secs(60);
 
+/// When who was refused comes again.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// How many reference streams a node carries. A room of four takes 6: 12 times 80 packets a second.
 const STREAMS: u32 = 16;
 
@@ -173,7 +176,15 @@ fn a_leader_that_dies_while_it_launches_leaves_nothing_lost_and_nothing_doubled(
                 let options =
                     PeerOptions::new(&format!("r{room}"), &format!("p{peer}")).audio().video(Video::Declared);
                 let ws = others[(room + peer) % others.len()].clone();
-                joins.push(tokio::spawn(async move { Roamer::join(&ws, options).await }));
+                // Who is refused, since the leader has not said yet that the mesh can grow, comes again.
+                joins.push(tokio::spawn(async move {
+                    loop {
+                        match Roamer::join(&ws, options.clone()).await {
+                            Ok(roamer) => return roamer,
+                            Err(_) => tokio::time::sleep(AGAIN).await,
+                        }
+                    }
+                }));
             }
         }
         wait::until("the first is launched", GROWS, async || {
