@@ -19,6 +19,7 @@
 //! entry then opens a stream to the host that did, where a [`session`] speaks protoo over it and holds the peer's
 //! media. What the room's other peers send is announced through the home and brought by [`room::pipes`].
 
+mod clock;
 pub mod election;
 pub mod enrol;
 pub mod media;

@@ -192,8 +192,8 @@ pub struct DigitalOceanCloud {
     pub user_data_template: Option<PathBuf>,
 }
 
-/// Given by `--set` or in the environment it looks like a number.
-fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// Text that looks like a number when it is given by `--set` or in the environment.
+pub(super) fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Given {

@@ -1,5 +1,6 @@
 //! All keys, with defaults and checks.
 
+use super::scaling::text_or_number;
 use super::{ConfigError, Election, Enrol, Scaling, wrong};
 use crate::seeds::Seed;
 use serde::{Deserialize, Serialize};
@@ -340,18 +341,9 @@ pub struct Auth {
     pub operator_token: Option<String>,
 }
 
-/// A secret may be all digits; given by `--set` or in the environment it then looks like a number.
+/// A secret may be all digits.
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Given {
-        Text(String),
-        Number(u64),
-    }
-    Ok(Some(match Given::deserialize(deserializer)? {
-        Given::Text(text) => text,
-        Given::Number(number) => number.to_string(),
-    }))
+    text_or_number(deserializer).map(Some)
 }
 
 // By hand, so that no secret reaches a log.

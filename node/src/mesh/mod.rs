@@ -35,8 +35,6 @@ mod tls;
 mod view;
 
 #[cfg(test)]
-pub(crate) mod in_process;
-#[cfg(test)]
 pub(crate) mod tests;
 
 pub use counters::MeshCounters;
@@ -45,6 +43,7 @@ pub use error::MeshError;
 pub use stream::{MeshReceiver, MeshSender, MeshStream};
 pub use view::{Member, View};
 
+use crate::clock::now_ms;
 use counters::count;
 use once::Once;
 use parking_lot::RwLock;
@@ -58,7 +57,7 @@ use skein_proto::rpc::{Call, Open, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -167,7 +166,7 @@ impl Mesh {
         let shared = Arc::new(Shared {
             id: node.clone(),
             mesh: config.name.clone(),
-            generation: generation(),
+            generation: now_ms(),
             addr,
             endpoint,
             config: config.clone(),
@@ -418,9 +417,4 @@ impl Shared {
             is_first
         });
     }
-}
-
-/// Now, in milliseconds since 1970.
-fn generation() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

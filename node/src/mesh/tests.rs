@@ -85,6 +85,11 @@ impl World {
         }
     }
 
+    /// A node's part in the mesh, on a port that the system chooses. It is ready.
+    pub(crate) async fn mesh(&self, name: &str, seeds: &[SocketAddr]) -> (Mesh, Incoming) {
+        Mesh::start(self.settings(name, seeds)).await.expect("starts")
+    }
+
     async fn node(&self, name: &str, seeds: &[SocketAddr]) -> Node {
         Node::start(self.settings(name, seeds)).await
     }

@@ -9,6 +9,7 @@ use super::cloud::{Cloud, CloudError, process::ProcessCloud};
 use super::plan::{Limits, Planner};
 use super::reconcile::{Nodes, Outcome, Reconciler, SETTLE};
 use super::user_data::{UserData, UserDataError};
+use crate::clock::now_ms;
 use crate::election::{Election, ElectionError, Input, Output, Timing};
 use crate::mesh::{Mesh, View};
 use async_trait::async_trait;
@@ -21,7 +22,7 @@ use skein_proto::rpc::lease::{Answer, Request, Term};
 use skein_proto::rpc::{Call, Reply};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -400,8 +401,7 @@ impl Leader {
     }
 
     fn keep(&self, outcome: Outcome) {
-        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
+        let at_ms = now_ms();
         let mut last = self.last.lock();
         for step in &outcome.done {
             if last.steps.len() >= STEPS {
@@ -434,10 +434,8 @@ fn timing(config: &Config) -> Timing {
 
 fn election(config: &Config) -> Result<Election, ElectionError> {
     let timing = timing(config);
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let wall = u64::try_from(wall).unwrap_or(u64::MAX);
     let voters = config.election.voters.clone();
-    Election::new(&config.node.id, voters, timing, Duration::ZERO, wall, rand::random())
+    Election::new(&config.node.id, voters, timing, Duration::ZERO, now_ms(), rand::random())
 }
 
 /// What the leader of one term has done to nodes.

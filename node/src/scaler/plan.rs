@@ -133,7 +133,7 @@ impl Planner {
     /// A launch or start, of the machine of this number, failed for certain.
     pub fn failed(&mut self, number: u64, failure: Failure, limits: &Limits, now: Instant) {
         let stopped = self.list.iter().flat_map(|(_, list)| list).any(|machine| machine.number == number);
-        let kind = kind_of(number, limits.kinds.len()).and_then(|index| limits.kinds.get(index));
+        let kind = limits.kind_at(number);
         match kind {
             _ if stopped => self.backoff.start_failed(number, failure, now),
             Some(kind) => {

@@ -8,7 +8,7 @@
 mod tests;
 
 use super::cloud::{Cloud, CloudError, Launch, Machine, MachineId, MachineState, node_of, number_of};
-use super::plan::{Flight, Limits, MachineSeen, NodeSeen, Plan, Planner, Queued, Seen, Step, kind_of};
+use super::plan::{Flight, Limits, MachineSeen, NodeSeen, Plan, Planner, Queued, Seen, Step};
 use crate::mesh::View;
 use async_trait::async_trait;
 use skein_proto::capacity::{Cost, REFERENCE};
@@ -124,9 +124,7 @@ impl Reconciler {
         let visible = listed().filter(is_old).map(|machine| machine.number).max().unwrap_or_default();
         let first = self.known.max(visible).max(self.launched.saturating_sub(HIDDEN)) + 1;
         for number in (first..=self.launched).filter(|number| !self.listed.contains_key(number)) {
-            let kind =
-                kind_of(number, self.limits.kinds.len()).and_then(|index| self.limits.kinds.get(index));
-            if let Some(kind) = kind {
+            if let Some(kind) = self.limits.kind_at(number) {
                 let asked = Asked { kind: kind.name.clone(), at: now, until: now + SETTLE, answered: true };
                 self.flights.entry(number).or_insert(asked);
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mesh::Incoming;
-use crate::mesh::in_process::World;
+use crate::mesh::tests::World;
 use axum::extract::{State, ws::rejection::WebSocketUpgradeRejection};
 use axum::routing::get;
 use futures::{SinkExt, StreamExt};

@@ -124,19 +124,24 @@ async fn refused(mesh: &Mesh) -> anyhow::Result<String> {
     anyhow::bail!("a hundred found a place")
 }
 
+/// Fills the mesh: it grows to two nodes, and then refuses. Answers who made it grow.
+async fn grows_to_two(mesh: &Mesh) -> anyhow::Result<Vec<Roamer>> {
+    leader(mesh).await?;
+    let kept = rooms(mesh, 0..2, 4).await?;
+    has(mesh, 2, GROWS).await?;
+    let refused = refused(mesh).await?;
+    ensure!(refused.contains("mesh full"), "{refused}");
+    ensure!(mesh.launched()?.len() == 1, "{:?}", mesh.launched()?);
+    Ok(kept)
+}
+
 #[test]
 fn beyond_its_ceiling_a_mesh_does_not_grow_and_says_so() {
     run(120, async {
         let mesh = MeshBuilder::new().nodes(1).grows(&growth(1, 2)).start().await?;
-        leader(&mesh).await?;
-        let kept = rooms(&mesh, 0..2, 4).await?;
-        has(&mesh, 2, GROWS).await?;
-        let refused = refused(&mesh).await?;
-        ensure!(refused.contains("mesh full"), "{refused}");
-        ensure!(mesh.launched()?.len() == 1, "{:?}", mesh.launched()?);
+        let _kept = grows_to_two(&mesh).await?;
         let scaling = mesh.operator(0).get("/v1/scaling").await?;
         ensure!(scaling.status == 200 && scaling.body.contains("\"grows\":false"), "{scaling:?}");
-        drop(kept);
         Ok(())
     });
 }
@@ -150,13 +155,7 @@ fn a_cost_ceiling_holds() {
             .set("scaling.max_cost_per_hour", "1.5")
             .start()
             .await?;
-        leader(&mesh).await?;
-        let kept = rooms(&mesh, 0..2, 4).await?;
-        has(&mesh, 2, GROWS).await?;
-        let refused = refused(&mesh).await?;
-        ensure!(refused.contains("mesh full"), "{refused}");
-        ensure!(mesh.launched()?.len() == 1, "{:?}", mesh.launched()?);
-        drop(kept);
+        let _kept = grows_to_two(&mesh).await?;
         Ok(())
     });
 }

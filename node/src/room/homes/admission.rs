@@ -2,6 +2,7 @@
 
 use super::reserve::Kept;
 use super::{Homes, TAKEOVER};
+use crate::clock::now_ms;
 use crate::placement::choose::{Proposal, Search, Step, Wish, propose};
 use crate::placement::queue::Need;
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use skein_proto::room::RoomOptions;
 use skein_proto::rpc::{Admit, Admitted, Claim, Publish, Refusal, Reply};
 use skein_proto::signaling::Role;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -394,10 +395,4 @@ impl Homes {
             home.room.unpublish(session, Instant::now());
         }
     }
-}
-
-pub(super) fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,7 +1,7 @@
 //! Joins that wait, at homes in a mesh in this process. Hosts are no more than a number of packets a second.
 
 use super::*;
-use crate::mesh::{Incoming, in_process};
+use crate::mesh::{self, Incoming};
 use crate::placement::estimate;
 use skein_proto::gossip::{Lead, Load, WorkerLoad};
 use skein_proto::ids::SessionId;
@@ -64,11 +64,11 @@ impl Drop for Node {
     }
 }
 
-struct World(in_process::World);
+struct World(mesh::tests::World);
 
 impl World {
     fn new() -> Self {
-        Self(in_process::World::new())
+        Self(mesh::tests::World::new())
     }
 
     async fn node(&self, name: &str, seeds: &[&Node]) -> Node {

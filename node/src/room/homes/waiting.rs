@@ -5,6 +5,7 @@
 
 use super::Homes;
 use super::admission::Considered;
+use crate::clock::now_ms;
 use crate::placement::queue::{Level, Need, Newcomer, NoPlace, Queue, Turn, Who};
 use parking_lot::Mutex;
 use skein_proto::gossip::Lead;
@@ -142,7 +143,7 @@ impl Homes {
         need: Need,
         tried: Option<Level>,
     ) -> Reply {
-        let line = InLine { session, since_ms: super::admission::now_ms() };
+        let line = InLine { session, since_ms: now_ms() };
         let line = match self.stand(admit, line, need, tried) {
             Ok(line) => line,
             Err(refusal) => return Reply::Refused(refusal),
@@ -261,7 +262,7 @@ impl Homes {
         };
         self.waiting.changed.notify_one();
         if let Reply::Admitted(_) = &reply {
-            let waited = super::admission::now_ms().saturating_sub(line.since_ms);
+            let waited = now_ms().saturating_sub(line.since_ms);
             self.waiting.waited.fetch_add(1, Ordering::Relaxed);
             self.waiting.waited_ms.fetch_add(waited, Ordering::Relaxed);
         }

@@ -4,6 +4,7 @@
 //! since of two who create a file one succeeds. They outlive the leader that started them.
 
 use super::{Cloud, CloudError, Launch, Machine, MachineId, MachineState, node_of};
+use crate::clock::now_ms;
 use async_trait::async_trait;
 use skein_bootstrap::config::{CloudKind, Config, Enrol, MachineType, NodeRole};
 use skein_bootstrap::identity::{Authority, write_secret};
@@ -13,7 +14,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::process::Command;
 
 /// Between the media ports of two processes.
@@ -107,9 +108,7 @@ impl ProcessCloud {
         })?;
         let config = self.config_of(record.number, kind)?;
         let authority = &self.config.scaling.process.authority;
-        let read = |name: &str| fs::read_to_string(authority.join(name)).map_err(|e| refused(name, &e));
-        let authority = Authority::from_pem(read("ca.pem")?, read("ca.key")?)
-            .map_err(|e| refused("the authority", &e))?;
+        let authority = Authority::read(authority).map_err(|e| refused("the authority", &e))?;
         let identity = authority
             .issue(&config.mesh.name, &config.node.id)
             .map_err(|e| refused("the certificate", &e))?;
@@ -171,8 +170,8 @@ impl ProcessCloud {
     fn forget(&self, records: &mut Vec<Record>) {
         let highest = records.iter().map(|record| record.number).max();
         records.retain(|record| {
-            let age = u64::try_from(now().as_millis()).unwrap_or(u64::MAX).saturating_sub(record.launched_ms);
-            let is_old = u128::from(age) > REMEMBERED.as_millis()
+            let age = Duration::from_millis(now_ms().saturating_sub(record.launched_ms));
+            let is_old = age > REMEMBERED
                 && Some(record.number) != highest
                 && self.machine(record).state == MachineState::Terminated;
             if is_old {
@@ -187,14 +186,6 @@ impl ProcessCloud {
 /// Which ports a number has.
 fn slot(number: u64) -> u16 {
     u16::try_from(number % u64::from(SLOTS)).unwrap_or_default()
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(now().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[async_trait]

@@ -81,6 +81,11 @@ impl Limits {
         self.kinds.iter().find(|kind| kind.name == name)
     }
 
+    /// The type of a launch; none where there are no types.
+    pub fn kind_at(&self, number: u64) -> Option<&Kind> {
+        self.kinds.get(kind_of(number, self.kinds.len())?)
+    }
+
     /// The streams of the largest type; none where there are no types.
     pub fn largest(&self) -> u32 {
         self.kinds.iter().map(|kind| kind.streams).max().unwrap_or(0)
