@@ -1,9 +1,11 @@
 //! One peer on its host: protoo requests turned into media calls, and what happens in the room turned into protoo.
 //!
 //! A session is one task. It owns its peer's transports, producers and consumers, and ends them by ending itself.
-//! Bringing a producer from another worker or node takes time, so it happens beside the loop, in [`Arrivals`].
+//! What takes time, bringing a producer from another worker or node and asking the home for room, happens beside the
+//! loop, in [`Pending`].
 
 mod consume;
+mod pending;
 mod publish;
 mod request;
 mod stage;
@@ -15,9 +17,11 @@ use crate::room::data::DataLease;
 use crate::room::host::RoomEvent;
 use crate::room::pipes::Lease;
 use crate::room::{HostRoom, Rooms};
-use consume::Arrivals;
+use consume::Arrived;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use request::Failure;
+use pending::Pending;
+use publish::Decided;
+use request::{Answer, Failure};
 use skein_proto::ids::{
     ConsumerId, DataConsumerId, DataProducerId, NodeId, PeerId, ProducerId, SessionId, TransportId,
     WorkerAddress,
@@ -126,11 +130,15 @@ pub struct Session {
     /// What is consumed, about to be, or was rejected by the client.
     taken: HashSet<ProducerId>,
     data_taken: HashSet<DataProducerId>,
-    /// How often the client could not receive a producer.
-    unreceivable: HashMap<ProducerId, u8>,
+    /// How often the client could not receive a producer, or did not answer.
+    unreceived: HashMap<ProducerId, u8>,
+    data_unreceived: HashMap<DataProducerId, u8>,
     /// Whose video the client wants whoever speaks.
     pins: HashSet<PeerId>,
-    arrivals: Arrivals,
+    arrivals: Pending<Arrived>,
+    /// What the peer wants to send and the home has not decided on yet, by the request's number.
+    publishing: HashMap<u64, MediaKind>,
+    decisions: Pending<Decided>,
     asked: HashMap<u64, (Asked, Instant)>,
     last_request: u64,
     rate: DefaultDirectRateLimiter,
@@ -180,9 +188,12 @@ pub async fn run(rooms: Arc<Rooms>, entry: NodeId, open: SessionOpen, stream: Me
         data_offered: HashMap::new(),
         taken: HashSet::new(),
         data_taken: HashSet::new(),
-        unreceivable: HashMap::new(),
+        unreceived: HashMap::new(),
+        data_unreceived: HashMap::new(),
         pins: HashSet::new(),
-        arrivals: Arrivals::default(),
+        arrivals: Pending::default(),
+        publishing: HashMap::new(),
+        decisions: Pending::default(),
         asked: HashMap::new(),
         last_request: 0,
         rate: RateLimiter::direct(Quota::per_second(context.requests_per_second).allow_burst(burst)),
@@ -230,7 +241,8 @@ impl Session {
                         None => return Err(close(CLOSE_TRY_AGAIN, "the session fell behind its room")),
                     },
                     Some(report) = reports.recv() => self.hear_media(report).await?,
-                    Some(arrived) = self.arrivals.next() => self.take(arrived).await?,
+                    arrived = self.arrivals.next() => self.take(arrived).await?,
+                    decided = self.decisions.next() => self.decided(decided).await?,
                     () = at(self.stalled.next()) => self.wake_stalled().await,
                     _ = ticks.tick() => self.expire().await?,
                 }
@@ -298,14 +310,10 @@ impl Session {
         match frame {
             ClientFrame::Request { id, method, data } => {
                 let answer = match ClientRequest::parse(&method, data) {
-                    Ok(request) => self.answer(request).await,
+                    Ok(request) => self.answer(id, request).await,
                     Err(error) => Err(Failure::bad(error.to_string())),
                 };
-                let text = match answer {
-                    Ok(answer) => signaling::success(id, &answer),
-                    Err(Failure { code, reason }) => signaling::failure(id, code, &reason),
-                };
-                self.send(text).await?;
+                self.reply(id, answer).await?;
                 // Consumers come after the answer: a client that has not heard that it joined expects none.
                 self.consume_offered();
                 Ok(())
@@ -316,6 +324,14 @@ impl Session {
                 Ok(())
             }
             ClientFrame::Notification => Ok(()),
+        }
+    }
+
+    async fn reply(&mut self, request: u64, answer: Answer) -> Result<(), End> {
+        match answer {
+            Ok(Some(answer)) => self.send(signaling::success(request, &answer)).await,
+            Ok(None) => Ok(()),
+            Err(Failure { code, reason }) => self.send(signaling::failure(request, code, &reason)).await,
         }
     }
 
@@ -431,7 +447,7 @@ impl Session {
         let late: Vec<_> =
             self.asked.iter().filter(|(_, (_, until))| *until <= now).map(|(id, _)| *id).collect();
         for id in late {
-            self.rejected(id, "no answer in time");
+            self.unanswered(id).await?;
         }
         self.tell_costs(now);
         // What could not be brought here a moment ago is tried again.

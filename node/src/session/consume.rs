@@ -3,8 +3,6 @@
 use super::{Asked, CLOSE_INTERNAL, End, Receiving, ReceivingData, Session, close};
 use crate::room::data::{self, DataError, DataLease};
 use crate::room::pipes::{self, Lease, PipeError};
-use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
 use skein_proto::ids::{ConsumerId, DataConsumerId, DataProducerId, ProducerId};
 use skein_proto::rpc::{DataProducerEntry, ProducerEntry};
 use skein_proto::signaling::{
@@ -16,27 +14,13 @@ use std::time::{Duration, Instant};
 /// How long to wait before a producer that could not be brought is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// How often a producer is offered to a client whose capabilities do not fit it.
-const UNRECEIVABLE_TRIES: u8 = 3;
+/// How often a producer is offered to a client whose capabilities do not fit it, or that does not answer.
+const TRIES: u8 = 3;
 
 /// A producer or data producer that was brought to the peer's worker, or was not.
 pub(super) enum Arrived {
     Producer(ProducerEntry, Result<Option<Lease>, PipeError>),
     DataProducer(DataProducerEntry, Result<(DataProducerId, Option<DataLease>), DataError>),
-}
-
-/// What is being brought. Never ends, so that it can be waited on beside other things.
-#[derive(Default)]
-pub(super) struct Arrivals(FuturesUnordered<BoxFuture<'static, Arrived>>);
-
-impl Arrivals {
-    /// The next one; pending while there is nothing. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Option<Arrived> {
-        match self.0.next().await {
-            Some(arrived) => Some(arrived),
-            None => std::future::pending().await,
-        }
-    }
 }
 
 impl Session {
@@ -53,13 +37,13 @@ impl Session {
                     continue;
                 }
                 let (room, entry) = (Arc::clone(&self.room), entry.clone());
-                self.arrivals.0.push(Box::pin(async move {
+                self.arrivals.push(async move {
                     let outcome = pipes::ensure(&room, &entry, worker).await;
                     if outcome.is_err() {
                         tokio::time::sleep(RETRY).await;
                     }
                     Arrived::Producer(entry, outcome)
-                }));
+                });
             }
         }
         if self.transports.values().any(|transport| transport.consuming && transport.sctp) {
@@ -68,13 +52,13 @@ impl Session {
                     continue;
                 }
                 let (room, entry) = (Arc::clone(&self.room), entry.clone());
-                self.arrivals.0.push(Box::pin(async move {
+                self.arrivals.push(async move {
                     let outcome = data::ensure(&room, &entry, worker).await;
                     if outcome.is_err() {
                         tokio::time::sleep(RETRY).await;
                     }
                     Arrived::DataProducer(entry, outcome)
-                }));
+                });
             }
         }
     }
@@ -114,11 +98,7 @@ impl Session {
             tracing::debug!(session = %self.open.session, producer = %entry.id, "the client cannot receive it");
             // Either the client lacks the codec, for good, or the producer's pipe broke a moment ago: after a few tries
             // it must be the former, and the producer stays taken.
-            let tries = self.unreceivable.entry(entry.id.clone()).or_insert(0);
-            *tries += 1;
-            if *tries < UNRECEIVABLE_TRIES {
-                self.taken.remove(&entry.id);
-            }
+            self.try_again(&entry.id);
             return Ok(());
         }
         let consumer = match transport.transport.consume(&entry.id, capabilities).await {
@@ -244,6 +224,44 @@ impl Session {
         }
     }
 
+    /// The client did not answer what it was asked. It may be slow and take it later, so it is told that it is over, and
+    /// offered it anew, but not for ever.
+    pub(super) async fn unanswered(&mut self, request: u64) -> Result<(), End> {
+        match self.asked.remove(&request) {
+            Some((Asked::Consumer(id), _)) => {
+                let Some(receiving) = self.consumers.remove(&id) else { return Ok(()) };
+                tracing::debug!(session = %self.open.session, consumer = %id, "no answer in time");
+                self.try_again(&receiving.producer);
+                self.notify(Notification::ConsumerClosed { consumer_id: id }).await
+            }
+            Some((Asked::DataConsumer(id), _)) => {
+                let Some(receiving) = self.data_consumers.remove(&id) else { return Ok(()) };
+                tracing::debug!(session = %self.open.session, consumer = %id, "no answer in time");
+                let tries = self.data_unreceived.entry(receiving.producer.clone()).or_insert(0);
+                *tries += 1;
+                if *tries < TRIES {
+                    self.data_taken.remove(&receiving.producer);
+                }
+                self.notify(Notification::DataConsumerClosed { data_consumer_id: id }).await
+            }
+            Some((Asked::Move, _)) => {
+                tracing::debug!(session = %self.open.session, "no answer in time: the client does not move");
+                self.room.stay(self.open.session);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The client did not get a producer: it is offered that again, up to some number of times.
+    fn try_again(&mut self, producer: &ProducerId) {
+        let tries = self.unreceived.entry(producer.clone()).or_insert(0);
+        *tries += 1;
+        if *tries < TRIES {
+            self.taken.remove(producer);
+        }
+    }
+
     /// The client does not want what it was asked. It stays taken, so that it is not asked again.
     pub(super) fn rejected(&mut self, request: u64, reason: &str) {
         match self.asked.remove(&request) {
@@ -266,7 +284,7 @@ impl Session {
     pub(super) async fn producer_gone(&mut self, producer: &ProducerId) -> Result<(), End> {
         self.offered.remove(producer);
         self.taken.remove(producer);
-        self.unreceivable.remove(producer);
+        self.unreceived.remove(producer);
         let of_it = |(id, receiving): (&ConsumerId, &Receiving)| {
             (receiving.producer == *producer).then(|| id.clone())
         };
@@ -280,6 +298,7 @@ impl Session {
     pub(super) async fn data_producer_gone(&mut self, producer: &DataProducerId) -> Result<(), End> {
         self.data_offered.remove(producer);
         self.data_taken.remove(producer);
+        self.data_unreceived.remove(producer);
         let of_it = |(id, receiving): (&DataConsumerId, &ReceivingData)| {
             (receiving.producer == *producer).then(|| id.clone())
         };

@@ -1,7 +1,7 @@
 //! What the peer sends: nothing is taken from a client that its host, and those of all who receive it, have no room for.
 
 use super::request::{Answer, Failure, MAX_PRODUCERS, answer, done};
-use super::{Sending, Session};
+use super::{End, Sending, Session};
 use crate::media::WebRtcTransport;
 use crate::placement::estimate;
 use crate::room::HostRoom;
@@ -22,27 +22,61 @@ const RETRY: Duration = Duration::from_millis(300);
 /// How often others are told what a producer costs, at most.
 const TELL_COSTS: Duration = Duration::from_secs(5);
 
+/// What the home said of something that a peer wants to send.
+pub(super) struct Decided {
+    request: u64,
+    body: signaling::Produce,
+    sends: Sends,
+    outcome: Result<(), Failure>,
+}
+
 impl Session {
     pub(super) fn publishes(&self) -> Result<(), Failure> {
         if !self.open.role.may_publish() {
             return Err(Failure::forbidden("the peer's role may not publish"));
         }
-        if self.producers.len() + self.data_producers.len() >= MAX_PRODUCERS {
+        if self.producers.len() + self.data_producers.len() + self.publishing.len() >= MAX_PRODUCERS {
             return Err(Failure::state(&format!("a peer may have {MAX_PRODUCERS} producers at most")));
         }
         Ok(())
     }
 
-    pub(super) async fn produce(&mut self, body: signaling::Produce) -> Answer {
+    /// Takes a producer, at once or when the home has found room for it.
+    pub(super) async fn produce(&mut self, request: u64, body: signaling::Produce) -> Answer {
         self.publishes()?;
-        let app_data = self.app_data(&body.app_data)?;
+        self.app_data(&body.app_data)?;
         self.transport(&body.transport_id)?;
         let sends = WebRtcTransport::expect(body.kind, &body.rtp_parameters)?;
         let more = sends.minus(self.kept(body.kind));
-        if more != Sends::NOTHING {
-            let (room, session) = (Arc::clone(&self.room), self.open.session);
-            ask_home(&room, session, more).await?;
+        if more == Sends::NOTHING {
+            return self.begin(body, sends).await;
         }
+        if self.publishing.insert(request, body.kind).is_some() {
+            return Err(Failure::bad(format!("id: {request} is that of another request")));
+        }
+        let (room, session) = (Arc::clone(&self.room), self.open.session);
+        self.decisions.push(async move {
+            let outcome = ask_home(&room, session, more).await;
+            Decided { request, body, sends, outcome }
+        });
+        Ok(None)
+    }
+
+    /// The home has decided.
+    pub(super) async fn decided(&mut self, decided: Decided) -> Result<(), End> {
+        let Decided { request, body, sends, outcome } = decided;
+        self.publishing.remove(&request);
+        let answer = match outcome.and_then(|()| self.publishes()) {
+            Ok(()) => self.begin(body, sends).await,
+            Err(failure) => Err(failure),
+        };
+        self.reply(request, answer).await
+    }
+
+    /// There is room for it.
+    async fn begin(&mut self, body: signaling::Produce, sends: Sends) -> Answer {
+        // Others may have come meanwhile.
+        let app_data = self.app_data(&body.app_data)?;
         let transport = &self.transport(&body.transport_id)?.transport;
         let producer = transport.produce(body.kind, body.rtp_parameters).await?;
         let id = producer.id();
@@ -82,7 +116,9 @@ impl Session {
 
     /// What is kept for the peer to send since it came: a microphone and a camera that declare nothing out of the ordinary.
     fn kept(&self, kind: MediaKind) -> Sends {
-        let is_first = !self.producers.values().any(|sending| sending.producer.kind() == kind);
+        let mut others = self.producers.values().map(|sending| sending.producer.kind());
+        let is_first =
+            !others.any(|other| other == kind) && !self.publishing.values().any(|&other| other == kind);
         let accounts = self.room.context().workers.accounts();
         if is_first && accounts.keeps(self.open.session, Instant::now(), MARGIN) {
             return estimate::producer(kind, &[]);

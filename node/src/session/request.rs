@@ -63,10 +63,11 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-pub(super) type Answer = Result<Value, Failure>;
+/// What a request is answered; nothing where it is answered later.
+pub(super) type Answer = Result<Option<Value>, Failure>;
 
 pub(super) fn answer(answer: impl Serialize) -> Answer {
-    Ok(serde_json::to_value(answer)?)
+    Ok(Some(serde_json::to_value(answer)?))
 }
 
 pub(super) fn done() -> Answer {
@@ -74,7 +75,7 @@ pub(super) fn done() -> Answer {
 }
 
 impl Session {
-    pub(super) async fn answer(&mut self, request: ClientRequest) -> Answer {
+    pub(super) async fn answer(&mut self, id: u64, request: ClientRequest) -> Answer {
         // Transports may be made before join; all the rest needs it.
         let before_join = matches!(
             request,
@@ -111,7 +112,7 @@ impl Session {
                 answer(self.transport(&body.transport_id)?.transport.restart_ice().await?)
             }
             ClientRequest::Join(body) => self.join(body).await,
-            ClientRequest::Produce(body) => self.produce(body).await,
+            ClientRequest::Produce(body) => self.produce(id, body).await,
             ClientRequest::CloseProducer(body) => {
                 self.producer(&body.producer_id)?;
                 // Others first: they close their consumers by it, not by an error.
