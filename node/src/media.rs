@@ -9,6 +9,7 @@ pub mod calibrate;
 mod codecs;
 mod counts;
 mod data;
+mod defaults;
 mod entity;
 pub mod health;
 mod meter;

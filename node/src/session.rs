@@ -98,6 +98,7 @@ struct ReceivingData {
     _lease: Option<DataLease>,
 }
 
+#[derive(Debug)]
 enum Asked {
     Consumer(ConsumerId),
     DataConsumer(DataConsumerId),
@@ -319,8 +320,9 @@ impl Session {
                 Ok(())
             }
             ClientFrame::Success { id } => self.accepted(id).await,
-            ClientFrame::Failure { id, reason } => {
-                self.rejected(id, &reason);
+            ClientFrame::Failure { id, code, reason } => {
+                self.rejected(id, &reason, code < 500);
+                self.consume_offered();
                 Ok(())
             }
             ClientFrame::Notification => Ok(()),

@@ -238,10 +238,10 @@ impl Protoo {
         self.send_text(json!({ "response": true, "id": id, "ok": true, "data": {} }).to_string()).await;
     }
 
-    /// Rejects a request of the node's.
-    pub async fn reject(&self, id: u64, reason: &str) {
+    /// Rejects a request of the node's: 403 says that it is not wanted, 500 that it could not be done.
+    pub async fn reject(&self, id: u64, code: u16, reason: &str) {
         let frame =
-            json!({ "response": true, "id": id, "ok": false, "errorCode": 403, "errorReason": reason });
+            json!({ "response": true, "id": id, "ok": false, "errorCode": code, "errorReason": reason });
         self.send_text(frame.to_string()).await;
     }
 

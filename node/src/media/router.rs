@@ -1,7 +1,7 @@
 //! A router: what one room has on one worker.
 
 use super::transport::{TransportOptions, WebRtcTransport};
-use super::{Counted, MediaError, PipeTransport, Worker, bounded, json, parse};
+use super::{Counted, MediaError, PipeTransport, Worker, bounded, defaults, json, parse};
 use mediasoup::prelude::*;
 use skein_proto::ids::RoomId;
 use skein_proto::signaling;
@@ -41,7 +41,8 @@ impl Router {
     /// # Errors
     /// Names the field that is wrong.
     pub fn check_capabilities(&self, capabilities: &signaling::RtpCapabilities) -> Result<(), MediaError> {
-        parse::<RtpCapabilities>("rtpCapabilities", capabilities.0.clone()).map(drop)
+        parse::<RtpCapabilities>("rtpCapabilities", defaults::rtp_capabilities(capabilities.0.clone()))
+            .map(drop)
     }
 
     /// Makes a client's transport.

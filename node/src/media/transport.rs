@@ -2,7 +2,7 @@
 
 use super::entity::{Events, watch_consumer, watch_producer};
 use super::{Consumer, Counted, DataConsumer, DataProducer, MediaError, MediaEvent, Producer, Router};
-use super::{bounded, id, json, parse, typed};
+use super::{bounded, defaults, id, json, parse, typed};
 use crate::placement::estimate;
 use mediasoup::prelude::*;
 use mediasoup::transport::{TransportTraceEventData, TransportTraceEventType};
@@ -130,7 +130,8 @@ impl WebRtcTransport {
     /// # Errors
     /// Names the field of the parameters that is wrong.
     pub fn expect(media: MediaKind, parameters: &signaling::RtpParameters) -> Result<Sends, MediaError> {
-        let parameters: RtpParameters = parse("rtpParameters", with_rtcp_defaults(parameters.0.clone()))?;
+        let parameters: RtpParameters =
+            parse("rtpParameters", defaults::rtp_parameters(parameters.0.clone()))?;
         check_kind(media, &parameters)?;
         Ok(declared(media, &parameters))
     }
@@ -144,7 +145,7 @@ impl WebRtcTransport {
         media: MediaKind,
         parameters: signaling::RtpParameters,
     ) -> Result<Producer, MediaError> {
-        let mut parameters: RtpParameters = parse("rtpParameters", with_rtcp_defaults(parameters.0))?;
+        let mut parameters: RtpParameters = parse("rtpParameters", defaults::rtp_parameters(parameters.0))?;
         check_kind(media, &parameters)?;
         let sends = declared(media, &parameters);
         // mediasoup-client sends an empty name for the first producer of a browser, and the worker refuses it.
@@ -162,7 +163,10 @@ impl WebRtcTransport {
 
     /// Whether the client can receive a producer of its router.
     pub fn can_consume(&self, producer: &ids::ProducerId, capabilities: &signaling::RtpCapabilities) -> bool {
-        match (id("producerId", &producer.0), parse("rtpCapabilities", capabilities.0.clone())) {
+        match (
+            id("producerId", &producer.0),
+            parse("rtpCapabilities", defaults::rtp_capabilities(capabilities.0.clone())),
+        ) {
             (Ok(producer), Ok(capabilities)) => self.router.router.can_consume(&producer, &capabilities),
             _ => false,
         }
@@ -177,7 +181,7 @@ impl WebRtcTransport {
         producer: &ids::ProducerId,
         capabilities: &signaling::RtpCapabilities,
     ) -> Result<Consumer, MediaError> {
-        let capabilities = parse("rtpCapabilities", capabilities.0.clone())?;
+        let capabilities = parse("rtpCapabilities", defaults::rtp_capabilities(capabilities.0.clone()))?;
         let mut options = ConsumerOptions::new(id("producerId", &producer.0)?, capabilities);
         options.paused = true;
         // Opus repeats lost packets too: audio over a lossy link gains more than its few bytes cost.
@@ -202,7 +206,7 @@ impl WebRtcTransport {
         label: &str,
         protocol: &str,
     ) -> Result<DataProducer, MediaError> {
-        let parameters = parse("sctpStreamParameters", with_order(parameters.0))?;
+        let parameters = parse("sctpStreamParameters", defaults::sctp_stream_parameters(parameters.0))?;
         let mut options = DataProducerOptions::new_sctp(parameters);
         options.label = label.to_owned();
         options.protocol = protocol.to_owned();
@@ -221,7 +225,7 @@ impl WebRtcTransport {
     ) -> Result<DataConsumer, MediaError> {
         let producer = id("dataProducerId", &producer.0)?;
         let parameters: SctpStreamParameters =
-            parse("sctpStreamParameters", with_order(parameters.0.clone()))?;
+            parse("sctpStreamParameters", defaults::sctp_stream_parameters(parameters.0.clone()))?;
         let options = match (parameters.max_packet_life_time, parameters.max_retransmits) {
             (Some(life_time), _) => {
                 DataConsumerOptions::new_sctp_unordered_with_life_time(producer, life_time)
@@ -281,43 +285,4 @@ fn with_ip(mut candidates: Value) -> Value {
         }
     }
     candidates
-}
-
-/// mediasoup's crate insists on fields of `rtcp` that clients may leave out.
-fn with_rtcp_defaults(mut parameters: Value) -> Value {
-    if let Some(all) = parameters.as_object_mut() {
-        let rtcp = all.entry("rtcp").or_insert_with(|| serde_json::json!({}));
-        if let Some(rtcp) = rtcp.as_object_mut() {
-            rtcp.entry("reducedSize").or_insert(true.into());
-        }
-    }
-    parameters
-}
-
-/// mediasoup's crate insists on `ordered`, which clients may leave out: a stream with a limit on its tries is not.
-fn with_order(mut parameters: Value) -> Value {
-    if let Some(all) = parameters.as_object_mut() {
-        let limited = ["maxPacketLifeTime", "maxRetransmits"]
-            .iter()
-            .any(|limit| all.get(*limit).is_some_and(|value| !value.is_null()));
-        let ordered = all.entry("ordered").or_insert(Value::Null);
-        if ordered.is_null() {
-            *ordered = (!limited).into();
-        }
-    }
-    parameters
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn what_clients_leave_out_is_filled_in() {
-        assert_eq!(with_order(json!({"streamId": 1}))["ordered"], true);
-        assert_eq!(with_order(json!({"streamId": 1, "maxRetransmits": 0}))["ordered"], false);
-        assert_eq!(with_rtcp_defaults(json!({}))["rtcp"]["reducedSize"], true);
-        assert_eq!(with_rtcp_defaults(json!({"rtcp": {"reducedSize": false}}))["rtcp"]["reducedSize"], false);
-    }
 }

@@ -224,32 +224,44 @@ impl Session {
         }
     }
 
-    /// The client did not answer what it was asked. It may be slow and take it later, so it is told that it is over, and
-    /// offered it anew, but not for ever.
+    /// The client did not answer what it was asked in time. It may yet, and have a consumer then that is none: it is told
+    /// that this is over.
     pub(super) async fn unanswered(&mut self, request: u64) -> Result<(), End> {
-        match self.asked.remove(&request) {
-            Some((Asked::Consumer(id), _)) => {
-                let Some(receiving) = self.consumers.remove(&id) else { return Ok(()) };
-                tracing::debug!(session = %self.open.session, consumer = %id, "no answer in time");
-                self.try_again(&receiving.producer);
-                self.notify(Notification::ConsumerClosed { consumer_id: id }).await
-            }
+        let over = match self.asked.get(&request) {
+            Some((Asked::Consumer(id), _)) => Some(Notification::ConsumerClosed { consumer_id: id.clone() }),
             Some((Asked::DataConsumer(id), _)) => {
-                let Some(receiving) = self.data_consumers.remove(&id) else { return Ok(()) };
-                tracing::debug!(session = %self.open.session, consumer = %id, "no answer in time");
-                let tries = self.data_unreceived.entry(receiving.producer.clone()).or_insert(0);
-                *tries += 1;
-                if *tries < TRIES {
-                    self.data_taken.remove(&receiving.producer);
-                }
-                self.notify(Notification::DataConsumerClosed { data_consumer_id: id }).await
+                Some(Notification::DataConsumerClosed { data_consumer_id: id.clone() })
             }
-            Some((Asked::Move, _)) => {
-                tracing::debug!(session = %self.open.session, "no answer in time: the client does not move");
-                self.room.stay(self.open.session);
-                Ok(())
-            }
+            Some((Asked::Move, _)) | None => None,
+        };
+        self.rejected(request, "no answer in time", false);
+        match over {
+            Some(over) => self.notify(over).await,
             None => Ok(()),
+        }
+    }
+
+    /// The client does not do what it was asked. What it does not want, by its own word, it is not asked again; what it
+    /// failed at it is, up to some number of times.
+    pub(super) fn rejected(&mut self, request: u64, reason: &str, unwanted: bool) {
+        let Some((asked, _)) = self.asked.remove(&request) else { return };
+        tracing::debug!(session = %self.open.session, ?asked, reason, "the client rejected a request");
+        match asked {
+            Asked::Consumer(id) => {
+                if let Some(receiving) = self.consumers.remove(&id).filter(|_| !unwanted) {
+                    self.try_again(&receiving.producer);
+                }
+            }
+            Asked::DataConsumer(id) => {
+                if let Some(receiving) = self.data_consumers.remove(&id).filter(|_| !unwanted) {
+                    let tries = self.data_unreceived.entry(receiving.producer.clone()).or_insert(0);
+                    *tries += 1;
+                    if *tries < TRIES {
+                        self.data_taken.remove(&receiving.producer);
+                    }
+                }
+            }
+            Asked::Move => self.room.stay(self.open.session),
         }
     }
 
@@ -259,25 +271,6 @@ impl Session {
         *tries += 1;
         if *tries < TRIES {
             self.taken.remove(producer);
-        }
-    }
-
-    /// The client does not want what it was asked. It stays taken, so that it is not asked again.
-    pub(super) fn rejected(&mut self, request: u64, reason: &str) {
-        match self.asked.remove(&request) {
-            Some((Asked::Consumer(id), _)) => {
-                tracing::debug!(session = %self.open.session, consumer = %id, reason, "the client rejected a consumer");
-                self.consumers.remove(&id);
-            }
-            Some((Asked::DataConsumer(id), _)) => {
-                tracing::debug!(session = %self.open.session, consumer = %id, reason, "the client rejected a data consumer");
-                self.data_consumers.remove(&id);
-            }
-            Some((Asked::Move, _)) => {
-                tracing::debug!(session = %self.open.session, reason, "the client does not move");
-                self.room.stay(self.open.session);
-            }
-            None => {}
         }
     }
 

@@ -24,7 +24,9 @@ pub enum ClientFrame {
     Failure {
         /// Id of our request.
         id: u64,
-        /// Its reason.
+        /// Its errorCode: HTTP's status that says the same; 500 where it gives none.
+        code: u16,
+        /// Its errorReason.
         reason: String,
     },
     /// A notification; no method of ours uses one, so it is read and ignored.
@@ -73,7 +75,9 @@ impl ClientFrame {
                 return Ok(Self::Success { id });
             }
             let reason = object.get("errorReason").and_then(Value::as_str).unwrap_or("no reason given");
-            Ok(Self::Failure { id, reason: reason.chars().take(200).collect() })
+            let code = object.get("errorCode").and_then(Value::as_u64).and_then(|code| code.try_into().ok());
+            let code = code.unwrap_or(500);
+            Ok(Self::Failure { id, code, reason: reason.chars().take(200).collect() })
         } else if is("notification") {
             Ok(Self::Notification)
         } else {
@@ -115,6 +119,19 @@ mod tests {
     fn a_request_without_data_has_an_empty_body() {
         let frame = ClientFrame::parse(r#"{"request":true,"id":3,"method":"join"}"#).expect("a request");
         assert_eq!(frame, ClientFrame::Request { id: 3, method: "join".into(), data: json!({}) });
+    }
+
+    #[test]
+    fn a_failure_says_whose_it_is() {
+        let failure = |text: &str| match ClientFrame::parse(text) {
+            Ok(ClientFrame::Failure { id: 3, code, reason }) => (code, reason),
+            other => panic!("{other:?}"),
+        };
+        let refused = r#"{"response":true,"id":3,"ok":false,"errorCode":403,"errorReason":"no"}"#;
+        assert_eq!(failure(refused), (403, "no".to_owned()));
+        for unclear in [r#"{"response":true,"id":3}"#, r#"{"response":true,"id":3,"errorCode":-7}"#] {
+            assert_eq!(failure(unclear).0, 500);
+        }
     }
 
     #[test]

@@ -253,6 +253,22 @@ impl NodeProcess {
         self.signal(Signal::SIGINT)
     }
 
+    /// SIGSTOP: it does nothing any more until `resume`, and its connections stand.
+    ///
+    /// # Errors
+    /// When it has ended before.
+    pub fn suspend(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// SIGCONT, after `suspend`.
+    ///
+    /// # Errors
+    /// When it has ended before.
+    pub fn resume(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
     fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
         ensure!(self.poll_exit()?.is_none(), "{} has ended before", self.id);
         kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?;

@@ -296,15 +296,15 @@ impl Task {
         match (message.method.as_str(), message.id) {
             ("newConsumer", Some(id)) => match self.consume(data) {
                 Ok(()) => self.protoo.accept(id).await,
-                Err(error) => self.protoo.reject(id, &format!("{error:#}")).await,
+                Err(error) => self.protoo.reject(id, 500, &format!("{error:#}")).await,
             },
             ("newDataConsumer", Some(id)) => match self.consume_data(data) {
                 Ok(()) => self.protoo.accept(id).await,
-                Err(error) => self.protoo.reject(id, &format!("{error:#}")).await,
+                Err(error) => self.protoo.reject(id, 500, &format!("{error:#}")).await,
             },
             // Whoever made the peer does the rest.
             ("move", Some(id)) if self.moves => self.protoo.accept(id).await,
-            (_, Some(id)) => self.protoo.reject(id, "unknown").await,
+            (_, Some(id)) => self.protoo.reject(id, 404, "unknown").await,
             ("consumerPaused", None) => self.note(consumer(), |one| one.paused = true),
             ("consumerResumed", None) => self.note(consumer(), |one| one.paused = false),
             ("consumerClosed", None) => {

@@ -1,11 +1,12 @@
 //! Nodes that die under a call: the others go on, and lose nobody but the dead node's own.
 
 use anyhow::{Context, ensure};
+use serde_json::json;
 use skein_proto::ids::NodeId;
 use skein_tests::peer::{Kind, Video, all_receive};
 use skein_tests::protoo::ConnectOptions;
 use skein_tests::{Mesh, MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Death is noticed within 5 s, and a home that took over waits as long again before it believes in absence.
 const OVER: Duration = Duration::from_secs(15);
@@ -17,7 +18,7 @@ async fn room_at(mesh: &Mesh, node: usize, at_home: bool) -> anyhow::Result<Stri
     for number in 0..100 {
         let room = format!("room-{number}");
         let probe = Protoo::connect(&mesh.node(node).ws(), &ConnectOptions::new(&room, "probe")).await?;
-        probe.request("getRouterRtpCapabilities", serde_json::json!({})).await?;
+        probe.request("getRouterRtpCapabilities", json!({})).await?;
         let home = mesh.operator(node).room(&room).await?.context("the room is there")?.home;
         probe.close().await;
         if (home == *mesh.node(node).id()) == at_home {
@@ -157,6 +158,34 @@ fn a_node_that_stops_says_so_to_its_clients() {
         peers[0].expect_packets("carol", Kind::Audio, 20, SOON).await?;
         let room = mesh.operator(0).room("r").await?.context("the room is there")?;
         ensure!(room.home != stopped && !room.hosts.contains(&stopped), "{room:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_publish_that_waits_for_a_silent_home_keeps_nothing_else_waiting() {
+    run(60, async {
+        let mut mesh = MeshBuilder::new().nodes(2).set("placement.prefer", "entry").start().await?;
+        let room = room_at(&mesh, 0, true).await?;
+        let alice = Peer::join(&mesh.node(1).ws(), PeerOptions::new(&room, "alice").audio()).await?;
+        let (sending, _) = alice.transports();
+        let transport = json!({ "transportId": sending.context("a transport")? });
+        let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+        // Nothing was kept for a second voice.
+        let voice = json!({
+            "transportId": transport["transportId"], "kind": "audio", "appData": {},
+            "rtpParameters": { "mid": "more", "codecs": [opus], "encodings": [{ "ssrc": 4711 }] },
+        });
+        mesh.node_mut(0).suspend()?;
+        let (published, told) =
+            tokio::join!(async { (alice.protoo().request("produce", voice).await, Instant::now()) }, async {
+                let told = alice.protoo().request("getTransportStats", transport.clone()).await;
+                (told.map(|_| Instant::now()), mesh.node_mut(0).resume())
+            });
+        let ((answer, published), (told, resumed)) = (published, told);
+        resumed?;
+        answer.context("to publish")?;
+        ensure!(told? < published, "the other answer came after it");
         Ok(())
     });
 }

@@ -1,10 +1,11 @@
 //! One peer, one session: the newest wins. And all the requests that a client of mediasoup-demo sends.
 
 use anyhow::{Context, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use skein_tests::peer::{Kind, Simulcast, Video};
 use skein_tests::protoo::ConnectOptions;
-use skein_tests::{MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
+use skein_tests::{Mesh, MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[test]
@@ -173,27 +174,79 @@ fn who_speaks_is_told_to_everyone_once() {
     });
 }
 
+/// One who sends a voice, and one who is offered it over the mesh and answers by itself.
+async fn one_who_answers() -> anyhow::Result<(Mesh, Peer, Protoo)> {
+    let mesh = MeshBuilder::new().nodes(2).set("placement.prefer", "entry").start().await?;
+    let alice = Peer::join(&mesh.node(0).ws(), PeerOptions::new("r", "alice").audio()).await?;
+    let other = Protoo::connect(&mesh.node(1).ws(), &ConnectOptions::new("r", "other")).await?;
+    let capabilities = other.request("getRouterRtpCapabilities", json!({})).await?;
+    other.request("createWebRtcTransport", json!({ "producing": false, "consuming": true })).await?;
+    other.request("join", json!({ "displayName": "other", "rtpCapabilities": capabilities })).await?;
+    Ok((mesh, alice, other))
+}
+
+async fn has_no_consumer(mesh: &Mesh) -> anyhow::Result<()> {
+    wait::until("the consumer is closed", SOON, async || {
+        let node = mesh.operator(1).node().await?;
+        ensure!(node.consumers == 0, "{node:?}");
+        Ok(())
+    })
+    .await
+}
+
 #[test]
-fn a_rejected_consumer_is_closed_and_not_offered_again() {
+fn a_consumer_that_is_not_wanted_is_closed_and_not_offered_again() {
     run(60, async {
-        let mesh = MeshBuilder::new().nodes(2).set("placement.prefer", "entry").start().await?;
-        let alice = Peer::join(&mesh.node(0).ws(), PeerOptions::new("r", "alice").audio()).await?;
-        let picky = Protoo::connect(&mesh.node(1).ws(), &ConnectOptions::new("r", "picky")).await?;
-        let capabilities = picky.request("getRouterRtpCapabilities", json!({})).await?;
-        picky.request("createWebRtcTransport", json!({ "producing": false, "consuming": true })).await?;
-        picky.request("join", json!({ "displayName": "picky", "rtpCapabilities": capabilities })).await?;
+        let (mesh, alice, picky) = one_who_answers().await?;
         let request = picky.expect_request("newConsumer", SOON, |_| true).await?;
         assert_eq!(request.data["producerId"], json!(alice.producer(Kind::Audio)?));
         assert_eq!(request.data["peerId"], "alice");
-        picky.reject(request.id.context("an id")?, "no, thanks").await;
-        wait::until("the consumer is closed", SOON, async || {
-            let node = mesh.operator(1).node().await?;
-            ensure!(node.consumers == 0, "{node:?}");
-            Ok(())
-        })
-        .await?;
+        picky.reject(request.id.context("an id")?, 403, "no, thanks").await;
+        has_no_consumer(&mesh).await?;
         tokio::time::sleep(Duration::from_millis(1500)).await;
         assert_eq!(picky.server_requests().len(), 1);
         Ok(())
+    });
+}
+
+#[test]
+fn a_consumer_that_a_client_failed_to_make_is_offered_again_but_not_for_ever() {
+    run(60, async {
+        let (mesh, _alice, clumsy) = one_who_answers().await?;
+        let mut seen = BTreeSet::new();
+        for _ in 0..3 {
+            let is_new = |data: &Value| data["id"].as_str().is_some_and(|id| !seen.contains(id));
+            let request = clumsy.expect_request("newConsumer", SOON, is_new).await?;
+            seen.insert(request.data["id"].as_str().context("an id")?.to_owned());
+            clumsy.reject(request.id.context("an id")?, 500, "it fell").await;
+        }
+        has_no_consumer(&mesh).await?;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(clumsy.server_requests().len(), 3);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_client_that_is_slow_to_answer_is_told_that_a_consumer_is_closed_and_gets_another() {
+    run(90, async {
+        let (_mesh, alice, slow) = one_who_answers().await?;
+        let first = slow.expect_request("newConsumer", SOON, |_| true).await?;
+        let late = Duration::from_secs(30);
+        slow.expect_notification("consumerClosed", late, |told| told["consumerId"] == first.data["id"])
+            .await?;
+        let is_next = |data: &Value| data["id"] != first.data["id"];
+        let second = slow.expect_request("newConsumer", SOON, is_next).await?;
+        assert_eq!(second.data["producerId"], json!(alice.producer(Kind::Audio)?));
+        // An answer that comes too late is about nothing.
+        slow.accept(first.id.context("an id")?).await;
+        slow.accept(second.id.context("an id")?).await;
+        let consumer = json!({ "consumerId": second.data["id"] });
+        wait::until("the second one sends", SOON, async || {
+            let stats = slow.request("getConsumerStats", consumer.clone()).await?;
+            ensure!(stats[0]["type"] == "outbound-rtp", "{stats}");
+            Ok(())
+        })
+        .await
     });
 }
