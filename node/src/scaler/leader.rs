@@ -62,6 +62,8 @@ pub struct Leader {
     tenure: watch::Sender<Option<Tenure>>,
     /// To the election; none where this node does not vote.
     events: Option<mpsc::Sender<Event>>,
+    /// Whether this node launches machines while it leads.
+    launches: bool,
     /// What the last look came to.
     last: Mutex<Last>,
     tasks: TaskTracker,
@@ -131,6 +133,7 @@ impl Leader {
             patience: timing(config).patience,
             tenure: watch::Sender::new(None),
             events: votes.then_some(events),
+            launches: votes && cloud.is_some(),
             last: Mutex::new(Last::default()),
             mesh,
             tasks: tasks.clone(),
@@ -293,9 +296,9 @@ impl Leader {
                 Output::Elected { term, until } => {
                     tracing::info!(%term, "this node leads the mesh");
                     self.tenure.send_replace(Some(Tenure { term, until: base + until }));
-                    self.say(|lead| {
-                        *lead = Lead { term: term.0, holds: true, grows: false, eta_s: 0, ..*lead }
-                    });
+                    // Until the first look says otherwise, so that who comes before it waits for that.
+                    let grows = self.launches;
+                    self.say(|lead| *lead = Lead { term: term.0, holds: true, grows, eta_s: 0, ..*lead });
                 }
                 Output::Renewed { term, until } => {
                     self.tenure.send_replace(Some(Tenure { term, until: base + until }));

@@ -4,20 +4,18 @@ use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use skein_bootstrap::process::Record;
 use skein_proto::ids::NodeId;
-use skein_proto::operator::{MeshStatus, NodeState};
+use skein_proto::operator::{MeshStatus, NodeState, Scaling};
 use skein_tests::mesh::Growth;
 use skein_tests::peer::{Roamer, Video};
 use skein_tests::{Mesh, MeshBuilder, PeerOptions, SOON, run, wait};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 /// How long a mesh may take to launch what it needs: a lease, a look, and the start of a process.
 const GROWS: Duration = Duration::from_secs(40);
 /// How long it may take to let go of what it does not need.
 const SHRINKS: Duration = Duration::from_secs(60);
-
-/// When who was refused comes again.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// How many reference streams a node carries. A room of four takes 6: 12 times 80 packets a second.
 const STREAMS: u32 = 16;
@@ -160,61 +158,133 @@ fn a_cost_ceiling_holds() {
     });
 }
 
-#[test]
-fn a_leader_that_dies_while_it_launches_leaves_nothing_lost_and_nothing_doubled() {
-    run(200, async {
-        let mut mesh =
-            MeshBuilder::new().nodes(3).grows(&Growth { streams: 8, ..growth(3, 5) }).start().await?;
-        let first = leader(&mesh).await?;
-        let others: Vec<_> =
-            mesh.running().filter(|node| *node.id() != first).map(|node| node.ws()).collect();
-        // More than three nodes carry.
-        let mut joins = Vec::new();
-        for room in 0..5 {
-            for peer in 0..4 {
-                let options =
-                    PeerOptions::new(&format!("r{room}"), &format!("p{peer}")).audio().video(Video::Declared);
-                let ws = others[(room + peer) % others.len()].clone();
-                // Who is refused, since the leader has not said yet that the mesh can grow, comes again.
-                joins.push(tokio::spawn(async move {
-                    loop {
-                        match Roamer::join(&ws, options.clone()).await {
-                            Ok(roamer) => return roamer,
-                            Err(_) => tokio::time::sleep(AGAIN).await,
-                        }
-                    }
-                }));
-            }
-        }
-        wait::until("the first is launched", GROWS, async || {
-            ensure!(!mesh.launched()?.is_empty(), "not yet");
-            Ok(())
-        })
-        .await?;
-        let index = mesh.index_of(&first)?;
-        mesh.node_mut(index).kill()?;
-        let second = wait::until("another leads", GROWS, async || {
-            let leader = status(&mesh).await?.leader.context("nobody leads")?;
-            ensure!(leader != first, "{leader} is dead");
-            Ok(leader)
-        })
-        .await?;
-        eprintln!("{first} led, then {second}");
-        wait::until("there are as many nodes as are needed", GROWS, async || {
-            let running = running(&mesh)?;
-            let status = status(&mesh).await?;
-            ensure!(status.nodes.len() == 2 + running.len(), "{:?} and {running:?}", brief(&status));
-            Ok(())
-        })
-        .await?;
-        let launched = mesh.launched()?;
-        // The floor of three, and one for what does not fit there; never more than the ceiling.
-        ensure!((1..=3).contains(&launched.len()), "{launched:?}");
-        let numbers: BTreeSet<_> = launched.iter().map(|record| record.number).collect();
-        ensure!(numbers.len() == launched.len(), "{launched:?}");
-        for join in joins {
-            join.abort();
-        }
+/// Three nodes that vote, and are filled by fewer than what two machines more carry.
+async fn three_that_vote() -> anyhow::Result<Mesh> {
+    MeshBuilder::new().nodes(3).grows(&Growth { streams: 8, ..growth(3, 5) }).start().await
+}
+
+/// Twenty who want in, by nodes other than this one.
+async fn crowd(mesh: &Mesh, but: &NodeId) -> Vec<JoinHandle<anyhow::Result<Roamer>>> {
+    let entries: Vec<_> = mesh.running().filter(|node| node.id() != but).map(|node| node.ws()).collect();
+    let join = |number: usize| {
+        let (room, peer) = (number / 4, number % 4);
+        let options =
+            PeerOptions::new(&format!("r{room}"), &format!("p{peer}")).audio().video(Video::Declared);
+        let ws = entries[number % entries.len()].clone();
+        tokio::spawn(async move { Roamer::join(&ws, options).await })
+    };
+    (0..20).map(join).collect()
+}
+
+/// Kills the leader, and waits until another leads and there are as many nodes as are needed.
+async fn is_succeeded(mesh: &mut Mesh, first: &NodeId) -> anyhow::Result<()> {
+    let index = mesh.index_of(first)?;
+    mesh.node_mut(index).kill()?;
+    let second = wait::until("another leads", GROWS, async || {
+        let leader = status(mesh).await?.leader.context("nobody leads")?;
+        ensure!(leader != *first, "{leader} is dead");
+        Ok(leader)
+    })
+    .await?;
+    eprintln!("{first} led, then {second}");
+    wait::until("each machine is a node, and there are enough", GROWS, async || {
+        let (running, status) = (running(mesh)?, status(mesh).await?);
+        let nodes = status.nodes.iter().filter(|node| node.state == NodeState::Alive).count();
+        ensure!(nodes == 2 + running.len() && nodes >= 3, "{:?} and {running:?}", brief(&status));
         Ok(())
+    })
+    .await?;
+    let launched = mesh.launched()?;
+    let numbers: BTreeSet<_> = launched.iter().map(|record| record.number).collect();
+    ensure!(numbers.len() == launched.len(), "{launched:?}");
+    Ok(())
+}
+
+/// The leader is killed when something of this is seen, while people come. Nobody is refused.
+async fn dies_while_it_grows(seen: impl AsyncFn(&Mesh) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut mesh = three_that_vote().await?;
+    let first = leader(&mesh).await?;
+    let joins = crowd(&mesh, &first).await;
+    wait::until("the moment has come", GROWS, async || seen(&mesh).await).await?;
+    is_succeeded(&mut mesh, &first).await?;
+    // The floor of three, and one for what does not fit there; never more than the ceiling.
+    let launched = mesh.launched()?;
+    ensure!((1..=3).contains(&launched.len()), "{launched:?}");
+    for join in joins {
+        if !join.is_finished() {
+            // The mesh is full: it waits still.
+            join.abort();
+        } else if let Err(error) = join.await? {
+            let error = format!("{error:#}");
+            ensure!(!error.contains("mesh full"), "{error}");
+        }
+    }
+    Ok(())
+}
+
+/// The leader is killed when it has done this, after all have left.
+async fn dies_while_it_shrinks(did: &str) -> anyhow::Result<()> {
+    let mut mesh = three_that_vote().await?;
+    let first = leader(&mesh).await?;
+    let mut peers = Vec::new();
+    let mut nodes = 3;
+    // As many as it takes, and no more: the mesh is not to be full.
+    for room in 0..6 {
+        if nodes == 3 {
+            peers.extend(rooms(&mesh, room..room + 1, 3).await?);
+            nodes = status(&mesh).await?.nodes.len();
+        }
+    }
+    ensure!(nodes > 3, "{:?}", brief(&status(&mesh).await?));
+    for peer in peers {
+        peer.leave().await;
+    }
+    let index = mesh.index_of(&first)?;
+    wait::until("the moment has come", SHRINKS, async || {
+        let scaling: Scaling = serde_json::from_str(&mesh.operator(index).get("/v1/scaling").await?.body)?;
+        ensure!(scaling.steps.iter().any(|step| step.step.starts_with(did)), "{scaling:?}");
+        Ok(())
+    })
+    .await?;
+    is_succeeded(&mut mesh, &first).await?;
+    has(&mesh, 3, SHRINKS).await?;
+    wait::until("what is not needed has ended", SOON, async || {
+        let running = running(&mesh)?;
+        ensure!(running.len() == 1, "{running:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[test]
+fn a_leader_that_dies_as_it_launches_leaves_nothing_lost_and_nothing_doubled() {
+    run(200, async {
+        dies_while_it_grows(async |mesh| {
+            ensure!(!mesh.launched()?.is_empty(), "nothing is launched yet");
+            Ok(())
+        })
+        .await
     });
+}
+
+#[test]
+fn a_leader_that_dies_as_a_machine_joins_leaves_nothing_lost_and_nothing_doubled() {
+    run(200, async {
+        dies_while_it_grows(async |mesh| {
+            let status = status(mesh).await?;
+            ensure!(status.nodes.len() > 3, "{:?}", brief(&status));
+            Ok(())
+        })
+        .await
+    });
+}
+
+#[test]
+fn a_leader_that_dies_as_it_drains_leaves_nothing_lost_and_nothing_doubled() {
+    run(200, async { dies_while_it_shrinks("drain").await });
+}
+
+#[test]
+fn a_leader_that_dies_as_it_retires_leaves_nothing_lost_and_nothing_doubled() {
+    run(200, async { dies_while_it_shrinks("retire").await });
 }

@@ -85,6 +85,11 @@ impl Hope {
     fn is_there(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
+
+    /// Whether a join without a place may begin to wait: the mesh grows, or did until just now and nobody leads.
+    fn takes(&self, lead: Option<&Lead>, now: Instant) -> bool {
+        lead.map_or_else(|| self.is_there(now), grows)
+    }
 }
 
 /// Whether there will be more room than there is: machines can be launched, or are about to join.
@@ -120,14 +125,14 @@ impl Homes {
         self.waiting.queue.lock().session(&who(admit))
     }
 
-    /// Whether a join without a place may wait: the mesh grows, or did until just now and the peer waits already.
+    /// Whether a join without a place may wait: the mesh is about to grow, or was until just now and the peer waits already.
     pub(super) fn may_wait(&self, admit: &Admit) -> bool {
         let view = self.mesh.view().borrow().clone();
         let lead = view.leader().map(|leader| &leader.lead);
         let now = Instant::now();
         let mut hope = self.waiting.hope.lock();
         hope.hear(lead, now);
-        lead.is_some_and(grows) || (hope.is_there(now) && self.waits(admit).is_some())
+        hope.takes(lead, now) || (hope.is_there(now) && self.waits(admit).is_some())
     }
 
     /// Whether a join has to wait for those who came before it: others do, and nothing is kept for it.
@@ -369,6 +374,18 @@ mod tests {
         assert!(hope.is_there(after(29)) && !hope.is_there(after(30)));
         hope.hear(Some(&lead), after(29));
         assert!(hope.is_there(after(58)));
+    }
+
+    #[test]
+    fn who_comes_while_nobody_leads_waits_for_the_next_leader() {
+        let (mut hope, start) = (Hope::default(), Instant::now());
+        assert!(!hope.takes(None, start), "nobody has led yet");
+        let full = Lead { holds: true, ..Lead::default() };
+        let lead = Lead { grows: true, ..full };
+        hope.hear(Some(&lead), start);
+        assert!(hope.takes(Some(&lead), start) && hope.takes(None, start));
+        assert!(!hope.takes(Some(&full), start), "a leader says that it is full");
+        assert!(!hope.takes(None, start + NO_LEADER), "nobody follows");
     }
 
     #[test]
