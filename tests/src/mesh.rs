@@ -11,6 +11,7 @@ mod binary;
 mod machines;
 mod ports;
 mod process;
+mod wire;
 
 pub use binary::{node_binary, skein_binary};
 pub use machines::Growth;
@@ -30,6 +31,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
+use wire::{Cuts, Wire};
 
 /// How long a mesh may take until all nodes see each other.
 const READY: Duration = Duration::from_secs(20);
@@ -44,6 +46,7 @@ pub struct MeshBuilder {
     settings: BTreeMap<String, String>,
     node_settings: BTreeMap<usize, BTreeMap<String, String>>,
     growth: Option<Growth>,
+    wired: bool,
 }
 
 impl Default for MeshBuilder {
@@ -62,6 +65,7 @@ impl MeshBuilder {
             settings: defaults.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             node_settings: BTreeMap::new(),
             growth: None,
+            wired: false,
         }
     }
 
@@ -100,6 +104,13 @@ impl MeshBuilder {
         self
     }
 
+    /// Joins the nodes by wires that [`Mesh::cut_off`] cuts. Media takes other ways.
+    #[must_use]
+    pub fn wired(mut self) -> Self {
+        self.wired = true;
+        self
+    }
+
     /// Starts the nodes and waits until every one is ready and sees all others.
     ///
     /// # Errors
@@ -134,6 +145,9 @@ pub struct Mesh {
     machines: Machines,
     folder: TempDir,
     made: usize,
+    /// To each node, in the same order, where they are wired.
+    wires: Vec<Wire>,
+    cuts: Cuts,
 }
 
 impl Mesh {
@@ -143,7 +157,8 @@ impl Mesh {
         std::fs::write(folder.path().join("ca.pem"), authority.certificate_pem())?;
         std::fs::write(folder.path().join("ca.key"), authority.key_pem())?;
         let machines = Machines::in_folder(&folder.path().join(machines::FOLDER));
-        Ok(Self { builder, authority, nodes: Vec::new(), machines, folder, made: 0 })
+        let (wires, cuts) = (Vec::new(), Cuts::default());
+        Ok(Self { builder, authority, nodes: Vec::new(), machines, folder, made: 0, wires, cuts })
     }
 
     /// The mesh's name.
@@ -230,12 +245,19 @@ impl Mesh {
         let index = self.nodes.len();
         self.made += 1;
         let id: NodeId = format!("n{}", self.made).parse()?;
-        let seeds = seeds.unwrap_or_else(|| self.running().map(NodeProcess::mesh_addr).take(1).collect());
+        let first = || self.nodes.iter().position(NodeProcess::is_running);
+        let seeds = seeds.unwrap_or_else(|| first().map(|index| self.dialled(index)).into_iter().collect());
         let mut tries = 0;
         let node = loop {
             tries += 1;
             let ports = reserve()?;
-            let settings = self.settings(index, &id, &seeds, &ports)?;
+            let mut settings = self.settings(index, &id, &seeds, &ports)?;
+            if self.builder.wired {
+                let wire = Wire::to(ports.mesh, self.cuts.clone()).await?;
+                settings.push(format!("mesh.advertise={}", wire.addr()));
+                self.wires.truncate(index);
+                self.wires.push(wire);
+            }
             let mut node =
                 NodeProcess::start(&id, self.folder.path(), ports, settings, self.operator_token(index))?;
             match node.answers().await {
@@ -248,6 +270,25 @@ impl Mesh {
         };
         self.nodes.push(node);
         Ok(index)
+    }
+
+    /// The address by which others reach a node.
+    fn dialled(&self, index: usize) -> SocketAddr {
+        self.wires.get(index).map_or_else(|| self.nodes[index].mesh_addr(), Wire::addr)
+    }
+
+    /// From now on a node of a mesh that is wired and the others do not hear of each other. Clients reach it.
+    ///
+    /// # Panics
+    /// When the mesh is not wired or there is none of this index.
+    pub fn cut_off(&self, index: usize) {
+        assert!(index < self.wires.len(), "node {index} is not wired");
+        self.cuts.cut(self.nodes[index].mesh_addr());
+    }
+
+    /// All nodes hear of each other again.
+    pub fn mend(&self) {
+        self.cuts.mend();
     }
 
     fn operator_token(&self, index: usize) -> Option<String> {

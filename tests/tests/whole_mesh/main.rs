@@ -9,6 +9,7 @@ mod cleanup;
 mod config;
 mod death;
 mod drain;
+mod election;
 mod enrol;
 mod forwarding;
 mod guests;
