@@ -17,7 +17,7 @@ async function standing(options: Partial<RoomOptions> = {}) {
   const media = new FakeMedia();
   const room = fakeRoom(mesh, {
     createDevice: media.createDevice,
-    move: { limit: 400, overlap: 60 },
+    move: { limit: 400, overlap: 60, settle: 20 },
     ...options,
   });
   rooms.push(room);
@@ -125,7 +125,7 @@ test('where its entry goes, the client dials what it is told, and that from then
 });
 
 test('a picture that is late keeps the old connection up to the limit, and no longer', async () => {
-  const { media, told, old, room, move } = await standing({ move: { limit: 250, overlap: 0 } });
+  const { media, told, old, room, move } = await standing({ move: { limit: 250, overlap: 0, settle: 0 } });
   media.session(1).audio = true;
   const start = Date.now();
   await move();
@@ -136,7 +136,7 @@ test('a picture that is late keeps the old connection up to the limit, and no lo
 });
 
 test('where nothing arrives at all over the new connection, the client stays', async () => {
-  const { mesh, told, states, old, camera, room, move } = await standing({ move: { limit: 150, overlap: 0 } });
+  const { mesh, told, states, old, camera, room, move } = await standing({ move: { limit: 150, overlap: 0, settle: 0 } });
   const shown = camera.track;
   await move();
   await until(() => told.includes('failed'));
@@ -198,8 +198,26 @@ test('what is published, muted and closed during a move is so on both sides', as
   end(room);
 });
 
+test('a track is not shown the new way before that has settled, unless it comes no other way', async () => {
+  const { mesh, media, room, told, old, camera, move } = await standing({
+    move: { limit: 5000, overlap: 0, settle: 60_000 },
+  });
+  const [shown, before] = [camera.track, camera.id];
+  await move();
+  Object.assign(media.session(1), { video: true, audio: true, sending: true });
+  await arrivedAt(mesh, old, camera);
+  await until(() => camera.legs.some(({ delivers }) => delivers));
+  assert.equal(camera.track, shown);
+  assert.deepEqual(told, ['started']);
+  old.notify('consumerClosed', { consumerId: before });
+  await until(() => told.includes('~camera'));
+  assert.equal(camera.legs.length, 1);
+  assert.equal(camera.legs[0], camera.current);
+  end(room);
+});
+
 test('what is sent must be on its way before the old connection goes', async () => {
-  const { mesh, media, room, told, old, camera, move } = await standing({ move: { limit: 2000, overlap: 0 } });
+  const { mesh, media, room, told, old, camera, move } = await standing({ move: { limit: 2000, overlap: 0, settle: 0 } });
   await room.publishMicrophone({ track: fakeTrack('audio') });
   await move();
   Object.assign(media.session(1), { video: true, audio: true });
@@ -426,7 +444,7 @@ test('a listener who moves receives, and publishes nothing', async () => {
   mesh.role = 'listen';
   mesh.addBot('ann', 'Ann');
   const media = new FakeMedia();
-  const room = fakeRoom(mesh, { createDevice: media.createDevice, move: { limit: 400, overlap: 0 } });
+  const room = fakeRoom(mesh, { createDevice: media.createDevice, move: { limit: 400, overlap: 0, settle: 0 } });
   rooms.push(room);
   const phases: string[] = [];
   room.on('move', (phase) => phases.push(phase));

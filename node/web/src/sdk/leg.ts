@@ -40,6 +40,8 @@ export class Leg {
   score: SubscriptionScore | undefined;
   /** Whether anything has arrived on it. */
   delivers = false;
+  /** Whether that has found its pace. */
+  settled = false;
   #timers = new Set<ReturnType<typeof setTimeout>>();
 
   constructor(session: Session, consumer: types.Consumer, data: NewConsumer, info: SubscriptionInfo) {
@@ -56,8 +58,11 @@ export class Leg {
     return this.consumer.id;
   }
 
-  /** Calls `done` once something has arrived. */
-  watch(done: () => void): void {
+  /**
+   * Calls `news` when something has arrived, and again when that has settled: within so many milliseconds at least half as
+   * much arrives here as over the leg that is shown.
+   */
+  watch(settle: number, shown: () => Leg, news: () => void): void {
     let since = Date.now();
     const { track } = this.consumer;
     let turn = 0;
@@ -72,7 +77,10 @@ export class Leg {
         }
       }
       if (this.consumer.closed || mine !== turn) return;
-      if (this.delivers) return done();
+      if (this.delivers) {
+        void this.#settles(settle, shown, news);
+        return news();
+      }
       const often = !track.muted && Date.now() - since < SOON;
       this.after(often ? LOOK_EVERY : LOOK_LATER, () => void look());
     };
@@ -84,8 +92,22 @@ export class Leg {
     void look();
   }
 
+  async #settles(settle: number, shown: () => Leg, news: () => void): Promise<void> {
+    const legs = [this, shown()];
+    const count = () => Promise.all(legs.map(({ consumer }) => arrived(consumer).catch(() => 0)));
+    const [mine = 0, others = 0] = await count();
+    if (this.consumer.closed) return;
+    this.after(settle, async () => {
+      const [mineNow = 0, othersNow = 0] = await count();
+      if (this.consumer.closed) return;
+      if (2 * (mineNow - mine) < othersNow - others) return this.#settles(settle, shown, news);
+      this.settled = true;
+      news();
+    });
+  }
+
   /** Calls `then` after so many milliseconds, unless it is closed by then. */
-  after(milliseconds: number, then: () => void): void {
+  after(milliseconds: number, then: () => unknown): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       then();

@@ -6,8 +6,13 @@ import type { Session } from './session.js';
 export interface MoveOptions {
   /** How long what is received may take to flow on the new host before the old one is left all the same; 5000 ms. */
   limit?: number;
-  /** How long both go on once all flows, so that the others can change over as well; 1500 ms. */
+  /** How long both go on once all flows, so that the others can change over as well; 2000 ms. */
   overlap?: number;
+  /**
+   * For how long a track has to arrive another way as well as it did before it is shown that way, whoever moves: decoders
+   * often stand still for a moment after their first picture; 500 ms.
+   */
+  settle?: number;
 }
 
 /** What a move is about. */
@@ -157,7 +162,7 @@ export class Move {
       }
       await Promise.race([sleep(LOOK_EVERY), this.#woken]);
     }
-    await Promise.race([sleep(this.#options.overlap ?? 1_500), this.#woken]);
+    await Promise.race([sleep(this.#options.overlap ?? 2_000), this.#woken]);
     this.#check();
   }
 

@@ -75,6 +75,7 @@ export class Room extends Emitter<RoomEvents> {
       // Of this client's other connection, in a move, nothing is to be received over this one.
       accept: (info) => info.peerId !== this.peerId && (options.accept?.(info) ?? true),
       isSelf: (id) => id === this.peerId,
+      settle: options.move?.settle ?? 500,
     });
   }
 

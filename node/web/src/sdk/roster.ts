@@ -28,6 +28,8 @@ export interface RosterHandlers {
   isSelf(id: string): boolean;
   /** Whether the application wants it. */
   accept(info: SubscriptionInfo): boolean;
+  /** As in MoveOptions. */
+  readonly settle: number;
 }
 
 /** What a track is, apart from the producer that sends it. */
@@ -134,7 +136,7 @@ export class Roster {
       if (same) {
         const { current } = same;
         this.#legs.set(id, { subscription: same, leg });
-        same.add(leg);
+        same.add(leg, this.#handlers.settle);
         // A peer that moves ends the older one soon. One that does not means both.
         if (current.session === session) leg.after(TWO_TRACKS, () => this.#split(same, current, leg));
       } else {

@@ -208,14 +208,14 @@ export class Subscription extends Emitter<SubscriptionEvents> {
     return this.#current;
   }
 
-  /** For the SDK: the same track comes another way as well, and is shown that way once something arrives there. */
-  add(leg: Leg): void {
+  /** For the SDK: the same track comes another way as well, and is shown that way once it has settled there. */
+  add(leg: Leg, settle: number): void {
     const later = this.#legs.findIndex(({ session }) => session.number > leg.session.number);
     this.#legs.splice(later < 0 ? this.#legs.length : later, 0, leg);
     if (this.#paused) leg.consumer.pause();
     // The host has the consumer running, at its best, as soon as it is accepted; so only after that.
     leg.after(0, () => this.#repeatWishes(leg));
-    leg.watch(() => this.#choose());
+    leg.watch(settle, () => this.#current, () => this.#choose());
     this.#choose();
   }
 
@@ -255,14 +255,15 @@ export class Subscription extends Emitter<SubscriptionEvents> {
     this.emit('closed');
   }
 
-  /** Shows the latest way on which something arrives, or nothing can be missed. */
+  /** Shows the latest way on which something arrives steadily, or nothing can be missed. */
   #choose(): void {
     if (this.#closed) return;
     const still = this.#paused || this.#current.muted;
+    const ended = !this.#legs.includes(this.#current);
     for (const leg of [...this.#legs].reverse()) {
       if (leg === this.#current) return;
       // Where nothing is shown, there is nothing to wait for, except for the first picture of what will be.
-      if (leg.delivers || this.#paused || (still && leg.muted)) return this.#show(leg);
+      if (leg.settled || (ended && leg.delivers) || this.#paused || (still && leg.muted)) return this.#show(leg);
     }
   }
 
