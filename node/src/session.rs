@@ -405,6 +405,7 @@ impl Session {
                 Notification::ConsumerScore { consumer_id, score: Score(score) }
             }
             MediaEvent::ConsumerLayers(consumer_id, layers) => {
+                self.follow_layers(&consumer_id, layers.is_some()).await;
                 if !self.is_accepted(&consumer_id) {
                     return Ok(());
                 }

@@ -4,6 +4,7 @@ use super::accounts::{ConsumerAccount, ProducerAccount};
 use super::{Counted, MediaError, bounded, json, typed};
 use mediasoup::consumer::ConsumerType as MediasoupType;
 use mediasoup::prelude::*;
+use parking_lot::Mutex;
 use serde_json::Value;
 use skein_proto::capacity::Sends;
 use skein_proto::ids;
@@ -110,9 +111,21 @@ pub(super) fn watch_producer(producer: &mediasoup::producer::Producer, events: &
         .detach();
 }
 
+/// What a consumer starts with.
+const LOWEST: ConsumerLayers = ConsumerLayers { spatial_layer: 0, temporal_layer: Some(0) };
+
+/// Whether a consumer is kept at its lowest layers.
+#[derive(Debug)]
+struct Low {
+    /// The layers that the client would like at most, all of them before it says so.
+    wanted: Option<ConsumerLayers>,
+    held: bool,
+}
+
 /// A track that a client receives.
 pub struct Consumer {
     consumer: mediasoup::consumer::Consumer,
+    low: Mutex<Low>,
     _account: Arc<ConsumerAccount>,
     _counted: Counted,
 }
@@ -123,7 +136,8 @@ impl Consumer {
         account: Arc<ConsumerAccount>,
         counted: Counted,
     ) -> Self {
-        Self { consumer, _account: account, _counted: counted }
+        let low = Mutex::new(Low { wanted: consumer.preferred_layers(), held: false });
+        Self { consumer, low, _account: account, _counted: counted }
     }
 
     /// Its id.
@@ -165,11 +179,65 @@ impl Consumer {
         self.consumer.score().producer_scores.iter().any(|score| *score > 0)
     }
 
+    /// Whether its first key frame is lost unless only the lowest temporal layer is sent until then, as
+    /// [`start_low`](Self::start_low) says.
+    fn starts_low(&self) -> bool {
+        let codecs = &self.consumer.rtp_parameters().codecs;
+        let is_vp8 =
+            matches!(codecs.first(), Some(RtpCodecParameters::Video { mime_type: MimeTypeVideo::Vp8, .. }));
+        is_vp8 && self.consumer.r#type() == MediasoupType::Svc
+    }
+
+    /// Prefers the lowest layers until some are sent.
+    ///
+    /// Of a single VP8 stream with temporal layers the worker drops the key frame that it waits for where more than the
+    /// lowest temporal layer is to be sent, since it sends no layer yet. Then it waits for one of the highest layer that
+    /// refers to the lowest only, of which there may be none, and asks for no other key frame. That is so in
+    /// mediasoup-sys 0.24.0: `Process()` in `RTP/Codecs/VP8.cpp`, `UpdateTargetLayers()` in `SvcProducerStreamManager.cpp`.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn start_low(&self) -> Result<(), MediaError> {
+        if !self.starts_low() {
+            return Ok(());
+        }
+        self.low.lock().held = true;
+        bounded(self.consumer.set_preferred_layers(LOWEST)).await
+    }
+
+    /// Prefers what is wanted, now that some layer is sent. Answers whether it did not before.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub async fn go_up(&self) -> Result<bool, MediaError> {
+        let wanted = {
+            let mut low = self.low.lock();
+            std::mem::take(&mut low.held).then_some(low.wanted).flatten()
+        };
+        let Some(wanted) = wanted else { return Ok(false) };
+        bounded(self.consumer.set_preferred_layers(wanted)).await?;
+        Ok(true)
+    }
+
+    /// Whether it sends a lower temporal layer than the worker means it to: that one lets it go up with a key frame.
+    pub async fn is_below_target(&self) -> bool {
+        if !self.starts_low() || self.low.lock().held {
+            return false;
+        }
+        let Ok(dump) = bounded(self.consumer.dump()).await else { return false };
+        dump.current_temporal_layer.is_some_and(|now| now >= 0)
+            && dump.current_temporal_layer < dump.target_temporal_layer
+    }
+
     /// Has the worker decide anew which layers it sends. Where it sends some by now, nothing is lost by it.
     ///
     /// # Errors
     /// When the worker is gone.
     pub async fn reconsider(&self) -> Result<(), MediaError> {
+        if self.starts_low() {
+            self.start_low().await?;
+            return self.request_key_frame().await;
+        }
         let Some(wanted) = self.consumer.preferred_layers() else { return Ok(()) };
         // It does so when other layers are preferred than before, and only then.
         bounded(self.consumer.set_preferred_layers(others_than(wanted))).await?;
@@ -197,6 +265,9 @@ impl Consumer {
     /// # Errors
     /// When the worker is gone.
     pub async fn resume(&self) -> Result<(), MediaError> {
+        if self.consumer.current_layers().is_none() {
+            self.start_low().await?;
+        }
         bounded(self.consumer.resume()).await
     }
 
@@ -206,6 +277,14 @@ impl Consumer {
     /// When the worker is gone.
     pub async fn set_preferred_layers(&self, spatial: u8, temporal: Option<u8>) -> Result<(), MediaError> {
         let layers = ConsumerLayers { spatial_layer: spatial, temporal_layer: temporal };
+        let held = {
+            let mut low = self.low.lock();
+            low.wanted = Some(layers);
+            low.held
+        };
+        if held {
+            return Ok(());
+        }
         bounded(self.consumer.set_preferred_layers(layers)).await
     }
 

@@ -17,6 +17,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How often a producer is offered to a client whose capabilities do not fit it, or that does not answer.
 const TRIES: u8 = 3;
 
+/// How often a consumer that does not get to the layers that it is meant to is looked at.
+const GOES_UP: u32 = 4;
+
 /// A producer or data producer that was brought to the peer's worker, or was not.
 pub(super) enum Arrived {
     Producer(ProducerEntry, Result<Option<Lease>, PipeError>),
@@ -213,13 +216,33 @@ impl Session {
                 continue;
             };
             let consumer = &receiving.consumer;
-            if !consumer.is_stalled() {
-                self.stalled.forget(&id);
+            let done = if !consumer.is_stalled() {
+                if self.stalled.looks(&id) > GOES_UP || !consumer.is_below_target().await {
+                    self.stalled.forget(&id);
+                    continue;
+                }
+                consumer.request_key_frame().await
             } else if consumer.producer_flows() {
                 tracing::debug!(session = %self.open.session, consumer = %id, producer = %receiving.producer, "sends nothing");
-                if let Err(error) = consumer.reconsider().await {
-                    tracing::debug!(session = %self.open.session, consumer = %id, %error, "cannot be made to send");
-                }
+                consumer.reconsider().await
+            } else {
+                Ok(())
+            };
+            if let Err(error) = done {
+                tracing::debug!(session = %self.open.session, consumer = %id, %error, "cannot be made to send");
+            }
+        }
+    }
+
+    /// The worker sends other layers of a consumer than before, or none.
+    pub(super) async fn follow_layers(&mut self, id: &ConsumerId, sends: bool) {
+        let Some(Receiving { consumer, .. }) = self.consumers.get(id) else { return };
+        let done = if sends { consumer.go_up().await } else { consumer.start_low().await.map(|()| false) };
+        match done {
+            Ok(true) => self.stalled.watch(id.clone(), Instant::now()),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::debug!(session = %self.open.session, consumer = %id, %error, "cannot choose layers");
             }
         }
     }

@@ -28,17 +28,23 @@ pub(super) struct Stalled {
 struct Look {
     due: Instant,
     wait: Duration,
+    looks: u32,
 }
 
 impl Stalled {
     /// Something happened after which this consumer should send.
     pub fn watch(&mut self, consumer: ConsumerId, now: Instant) {
-        self.waiting.insert(consumer, Look { due: now + FIRST, wait: FIRST });
+        self.waiting.insert(consumer, Look { due: now + FIRST, wait: FIRST, looks: 0 });
     }
 
     /// It sends, or should not.
     pub fn forget(&mut self, consumer: &ConsumerId) {
         self.waiting.remove(consumer);
+    }
+
+    /// How often it has been due since something happened.
+    pub fn looks(&self, consumer: &ConsumerId) -> u32 {
+        self.waiting.get(consumer).map_or(0, |look| look.looks)
     }
 
     /// When the next one is due.
@@ -52,6 +58,7 @@ impl Stalled {
         for (consumer, look) in self.waiting.iter_mut().filter(|(_, look)| look.due <= now) {
             look.wait = (look.wait * 2).min(MOST);
             look.due = now + look.wait;
+            look.looks += 1;
             due.push(consumer.clone());
         }
         due
@@ -79,6 +86,7 @@ mod tests {
             last = due;
         }
         assert_eq!(waits, [300, 600, 1200, 2400, 4800, 5000, 5000]);
+        assert_eq!(stalled.looks(&id), 7);
         stalled.watch(id.clone(), last);
         assert_eq!(stalled.next(), Some(last + FIRST), "news of it make it be looked at soon");
         stalled.forget(&id);

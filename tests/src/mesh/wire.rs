@@ -67,17 +67,21 @@ async fn carry(front: Arc<UdpSocket>, node: SocketAddr, cuts: Cuts) {
         if cuts.between(from, node) {
             continue;
         }
-        if !ways.contains_key(&from) {
-            let Ok(way) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await else { continue };
-            if way.connect(node).await.is_err() {
-                continue;
+        let way = match ways.get(&from) {
+            Some(way) => Arc::clone(way),
+            None => {
+                let Ok(way) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await else { continue };
+                if way.connect(node).await.is_err() {
+                    continue;
+                }
+                let way = Arc::new(way);
+                back.spawn(answer(Arc::clone(&way), Arc::clone(&front), node, from, cuts.clone()));
+                ways.insert(from, Arc::clone(&way));
+                way
             }
-            let way = Arc::new(way);
-            back.spawn(answer(Arc::clone(&way), Arc::clone(&front), node, from, cuts.clone()));
-            ways.insert(from, way);
-        }
+        };
         // What gets lost is sent again, as on any wire.
-        let _ = ways[&from].send(&datagram[..length]).await;
+        let _ = way.send(&datagram[..length]).await;
     }
 }
 
