@@ -5,12 +5,10 @@ import { onMesh, part } from '../lib/suite.js';
 import { sleep, until } from '../lib/wait.js';
 
 /**
- * The longest that a picture may stand still at somebody who is moved, in milliseconds; on a machine where pictures stand
- * still for more than half of it anyway, twice as long as they do.
+ * The longest that a move may have a picture stand still, in milliseconds, at who is moved and at who sees it; over and
+ * above three times what pictures do at rest on a machine that does all this at once.
  */
 const GAP = 200;
-/** And at those who see somebody moved: they get another sender's first picture, on a machine that draws both. */
-const SEEN = 1000;
 /** Twenty pictures a second, as the fake camera has them, and little to encode. */
 const camera = { width: 320, height: 180, frameRate: 20 };
 
@@ -38,7 +36,7 @@ onMesh('move: a peer goes to another host without a gap', options, async (t, mes
 
   await part(t, 'move: to the node that the operator names, seen by nobody', async (t) => {
     await move(mesh, room, ann, third);
-    await assertEven(t, both, 'around the move', { moved: ann, rest, elements: 2 });
+    await assertEven(t, both, 'around the move', { rest, elements: 2 });
     await assertUnnoticed(both);
     await Promise.all(both.flatMap(([here, there]) => [here.sees(there.id), here.hears(there.id)]));
   });
@@ -63,7 +61,7 @@ onMesh('move: a peer goes to another host without a gap', options, async (t, mes
     await sleep(1000);
     for (const [here, there] of both) await here.frames(there.id);
     await move(mesh, room, ann, first);
-    await assertEven(t, both, 'around the move back', { moved: ann, rest, elements: 3 });
+    await assertEven(t, both, 'around the move back', { rest, elements: 3 });
     await assertUnnoticed(both);
     assert.equal((await ben.stats('ann', 'microphone')).muted, true);
     await ben.getsNothing('ann', 'microphone');
@@ -83,7 +81,7 @@ onMesh('move: a peer goes to another host without a gap', options, async (t, mes
     });
     await until('Ben to know', async () => (await ben.placement()).host === host);
     await sleep(1500);
-    await assertEven(t, both, 'around the move of Ben', { moved: ben, rest, elements: 4 });
+    await assertEven(t, both, 'around the move of Ben', { rest, elements: 4 });
     await assertUnnoticed(both);
   });
 
@@ -140,13 +138,13 @@ async function assertUnnoticed(both) {
  * Since it was asked last, no picture has stood still for too long; so many elements have shown it in all. Answers how long
  * one has at most.
  */
-async function assertEven(t, both, when, { moved, rest = 0, elements = 1 } = {}) {
+async function assertEven(t, both, when, { rest = GAP, elements = 1 } = {}) {
   let most = 0;
   for (const [here, there] of both) {
     const measured = await here.frames(there.id);
     t.diagnostic(`${when}, ${there.id} as ${here.id} sees them: ${JSON.stringify(measured)}`);
     assert.ok(measured.frames > 20, `${here.id} saw ${measured.frames} frames ${when}`);
-    const longest = moved && here !== moved ? SEEN : Math.max(GAP, 2 * rest);
+    const longest = GAP + 3 * rest;
     most = Math.max(most, measured.longest);
     assert.ok(measured.longest < longest, `${there.id}'s picture stood still for ${measured.longest} ms at ${here.id}, ${when}`);
     assert.ok(measured.elements >= elements, `${here.id}'s picture was not replaced ${when}`);

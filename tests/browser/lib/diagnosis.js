@@ -57,13 +57,28 @@ async function tell() {
       if (keys) lines.push(`  ${entry.type}: ${some(entry, keys)}`);
     }
   }
+  const sessions = new Set();
   for (const { id, subscriptions } of window.skein?.room?.peers.values() ?? []) {
     for (const one of subscriptions) {
-      const host = await one.hostStats().catch((error) => [{ type: error.message }]);
-      const streams = host.map((entry) => some(entry, ['type', 'packetCount', 'bitrate', 'pliCount', 'score']));
       const state = some(one, ['id', 'muted', 'paused', 'layers', 'score']);
-      lines.push(`${id}'s ${one.source}: ${state}, legs ${one.legs.length}; its host: ${streams.join(' | ')}`);
+      lines.push(`${id}'s ${one.source}: ${state}`);
+      for (const { id: consumerId, session, delivers, settled } of one.legs) {
+        const host = await session.protoo
+          .request('getConsumerStats', { consumerId }, 2000)
+          .catch((error) => [{ type: error.message }]);
+        const streams = host.map((entry) => some(entry, ['type', 'packetCount', 'bitrate', 'bitrateByLayer', 'pliCount', 'score']));
+        sessions.add(session);
+        const leg = `consumer ${consumerId} of connection ${session.number}, delivers ${delivers}, settled ${settled}`;
+        lines.push(`  ${leg}; its host: ${streams.join(' | ')}`);
+      }
     }
+  }
+  for (const { number, protoo, recv } of sessions) {
+    const host = await protoo
+      .request('getTransportStats', { transportId: recv.id }, 2000)
+      .catch((error) => [{ type: error.message }]);
+    const keys = ['type', 'availableOutgoingBitrate', 'sendBitrate', 'rtpPacketLossSent', 'dtlsState', 'iceState'];
+    lines.push(`connection ${number}, what it receives, at its host: ${host.map((entry) => some(entry, keys)).join(' | ')}`);
   }
   return lines;
 }

@@ -28,7 +28,9 @@ function skein() {
 
 async function call(...words) {
   const [program, ...first] = skein();
-  const { stdout } = await run(program, [...first, ...words], { cwd: root, timeout: 90_000 });
+  // What the nodes log tells what happened when something goes wrong.
+  const env = { RUST_LOG: 'info,skein_node=debug', ...process.env };
+  const { stdout } = await run(program, [...first, ...words], { cwd: root, timeout: 90_000, env });
   return stdout;
 }
 
@@ -209,7 +211,7 @@ export class Mesh {
   }
 
   /** The last lines that each node logged. */
-  logs(lines = 15) {
+  logs(lines = 60) {
     if (!existsSync(this.#folder)) return '';
     const files = readdirSync(this.#folder).filter((file) => file.endsWith('.log'));
     const tail = (file) => readFileSync(join(this.#folder, file), 'utf8').trimEnd().split('\n').slice(-lines);

@@ -3,6 +3,9 @@ import { test } from 'node:test';
 import { diagnose } from './diagnosis.js';
 import { Mesh } from './mesh.js';
 
+/** Whether something of the test that runs has failed, a part of it too. */
+let failed = false;
+
 /** How long a test may take, a mesh's start included. */
 const LIMIT = 240_000;
 
@@ -15,13 +18,13 @@ const LIMIT = 240_000;
 export function onMesh(name, { limit = LIMIT, ...options }, body) {
   test(name, { timeout: limit }, async (t) => {
     const mesh = await Mesh.start(options);
-    let failed = true;
+    failed = true;
     t.after(async () => {
       if (failed) t.diagnostic(`the nodes logged:\n${mesh.logs()}`);
       await mesh.stop({ keep: failed });
     });
-    await told(t, () => body(t, mesh));
     failed = false;
+    await told(t, () => body(t, mesh));
   });
 }
 
@@ -35,6 +38,7 @@ async function told(t, body) {
   try {
     return await body();
   } catch (error) {
+    failed = true;
     t.diagnostic(`the pages' connections:\n${await diagnose()}`);
     throw error;
   }
