@@ -212,6 +212,17 @@ fn ceilings_hold_and_say_so() {
 }
 
 #[test]
+fn what_was_launched_just_before_lists_went_missing_counts_for_the_ceiling() {
+    let mut world = World::new(Limits { max_nodes: 3, ..limits() }, 1, 200.0);
+    (world.load, world.broken) = (290.0, true);
+    world.pass(SECOND * 5);
+    assert_eq!(world.count(), 2);
+    (world.load, world.listed) = (2_000.0, false);
+    world.run(MINUTE * 20, SECOND * 5);
+    assert_eq!(world.count(), 3, "it never joins, and nobody can tell that it does not run");
+}
+
+#[test]
 fn the_floor_is_kept_when_a_node_is_away_for_long() {
     let limits = Limits { min_nodes: 2, ..limits() };
     let (mut planner, now, seen) = (Planner::new(1), Instant::now(), seen(&[(0, 0)]));
