@@ -149,6 +149,25 @@ fn who_comes_while_a_machine_boots_is_expected() {
 }
 
 #[test]
+fn less_than_a_stream_is_missing_and_its_parts_are_said_as_they_add_up() {
+    let (mut planner, now) = (Planner::new(1), Instant::now());
+    let mut seen = seen(&[(0, 101)]);
+    let limits = Limits { spare: 95, ..limits() };
+    planner.plan(now, &seen, &limits);
+    seen.nodes[0].joined = 1;
+    assert_eq!(
+        said(&planner.plan(now + SECOND, &seen, &limits)),
+        [
+            "launch 1 (c): 1 streams are missing: 0 wait, 5 come while a machine boots, 95 are kept free; 99 are free, 0 \
+          boot"
+        ]
+    );
+    seen.nodes[0].suspect = true;
+    let plan = first(&seen, &Limits { max_nodes: 1, ..limits });
+    assert!(plan.reasons[0].contains(" 0 are free"), "{:?}", plan.reasons);
+}
+
+#[test]
 fn who_moves_from_a_draining_node_has_not_come() {
     let (mut planner, now) = (Planner::new(1), Instant::now());
     let mut seen = seen(&[(0, 0), (1, 160)]);
