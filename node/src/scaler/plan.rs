@@ -12,7 +12,7 @@
 //!
 //! # When it grows
 //! Wanted free are: what waits, what comes while a machine boots, and a spare. What comes is the most that came within
-//! such a time of the last few minutes. What nodes with fresh figures have free and what machines that boot will carry is
+//! such a time lately. What nodes with fresh figures have free and what machines that boot will carry is
 //! taken from that; the rest is missing. A node that is still draining is taken back first, then a stopped machine is
 //! started, then machines are launched, the cheapest that carry it.
 //!

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 /// For how long it is remembered how many came. Longer than a machine boots, as a rule.
 pub const OVER: Duration = Duration::from_secs(300);
+/// Of this, only the last so many times as long as it is asked about count: where machines boot in seconds, a crowd
+/// that has gone keeps none for minutes.
+const TIMES: u32 = 5;
 /// It is remembered in pieces of this length.
 const PIECE: Duration = Duration::from_secs(1);
 /// What one peer costs before any has shown it, in reference streams: three others who send video, and some sound.
@@ -56,14 +59,17 @@ impl Joins {
         }
     }
 
-    /// The most that came within such a time, of all such times of the last few minutes. For a longer time than is
-    /// remembered, as many more as it is longer.
+    /// The most that came within such a time, of the last five such times and within the last five minutes. For a longer
+    /// time than these, as many more as it is longer.
     ///
     /// People come in crowds, and a mean over the minutes before sees a crowd only when it is there.
     pub fn most_within(&self, time: Duration) -> f64 {
         let span = time.min(OVER);
-        let (mut first, mut sum, mut most) = (self.came.iter().peekable(), 0.0, 0.0_f64);
-        for (at, came) in &self.came {
+        let Some((last, _)) = self.came.back() else { return 0.0 };
+        let recent =
+            |(at, _): &&(Instant, f64)| last.saturating_duration_since(*at) <= span.saturating_mul(TIMES);
+        let (mut first, mut sum, mut most) = (self.came.iter().filter(recent).peekable(), 0.0, 0.0_f64);
+        for (at, came) in self.came.iter().filter(recent) {
             sum += came;
             while let Some((_, gone)) = first.next_if(|(first, _)| *first + span <= *at) {
                 sum -= gone;
@@ -108,7 +114,7 @@ mod tests {
     #[test]
     fn a_crowd_counts_for_what_it_was_until_it_is_forgotten() {
         let (mut joins, begun, mut joined) = (Joins::default(), Instant::now(), 1_000);
-        for second in 0..=600 {
+        for second in 0..=600_u32 {
             // One each second of the second minute, and nobody else.
             joined += u64::from((60..120).contains(&second));
             joins.see(begun + SECOND * second, &[node(joined)]);
@@ -116,8 +122,11 @@ mod tests {
             match second {
                 0..60 => assert_eq!(most(60), 0.0, "nobody knows when those came who were there"),
                 89 => assert_eq!((most(60), most(10)), (30.0, 10.0)),
-                120..=359 => {
-                    assert_eq!((most(60), most(10), most(120), most(600)), (60.0, 10.0, 60.0, 120.0))
+                120..=150 => {
+                    assert_eq!((most(60), most(10), most(120), most(600)), (60.0, 10.0, 60.0, 120.0));
+                }
+                180..=359 => {
+                    assert_eq!((most(60), most(10), most(120), most(600)), (60.0, 0.0, 60.0, 120.0));
                 }
                 420..=600 => assert_eq!(most(60), 0.0),
                 _ => assert!(most(60) <= 60.0),
