@@ -11,16 +11,17 @@
 //! | [`choice`] | which types are the cheapest for what is missing |
 //!
 //! # When it grows
-//! Wanted free are: what waits, what comes while a machine boots, and a spare. What nodes with fresh figures have free
-//! and what machines that boot will carry is taken from that; the rest is missing. A node that is still draining is
-//! taken back first, then a stopped machine is started, then machines are launched, the cheapest that carry it.
+//! Wanted free are: what waits, what comes while a machine boots, and a spare. What comes is the most that came within
+//! such a time lately. What nodes with fresh figures have free and what machines that boot will carry is
+//! taken from that; the rest is missing. A node that is still draining is taken back first, then a stopped machine is
+//! started, then machines are launched, the cheapest that carry it.
 //!
 //! # When it shrinks
 //! When a node was not needed for a while, all figures are fresh, nothing waits and nothing boots, the emptiest node is
 //! drained, one at a time. Not needed means that the others carry the load also when it grows by half at once, or to the
-//! highest that was there and wanted within the last hour, where that is less. So a load that goes up and down by a fifth around its
-//! mean, which from its lowest is half as much again, does not turn the mesh around; most of a load that has gone is
-//! followed within the idle time, and the rest after an hour.
+//! highest that was there and wanted within the last hour, where that is less, with what is launched when it grows so. So
+//! a load that goes up and down by a fifth around its mean, which from its lowest is half as much again, does not turn the
+//! mesh around; most of a load that has gone is followed within the idle time, and the rest after an hour.
 
 pub mod boots;
 pub mod choice;

@@ -26,7 +26,7 @@ struct Means {
     launches: u32,
 }
 
-/// What should be free, in reference streams.
+/// What should be free, in whole reference streams: what is said to be missing is then what its parts come to.
 pub(super) struct Wanted {
     pub queued: f64,
     pub coming: f64,
@@ -46,7 +46,7 @@ impl Planner {
         let cost = cost_per_peer(&sight.seen.nodes);
         Wanted {
             queued: f64::from(queue.streams.max(queue.guaranteed).max(queue.joins)),
-            coming: self.joins.per_second() * cost * self.longest_boot(sight).as_secs_f64(),
+            coming: (self.joins.most_within(self.longest_boot(sight)) * cost).ceil(),
             spare: f64::from(sight.limits.spare),
         }
     }
@@ -123,7 +123,7 @@ impl Planner {
     /// What is free on nodes that take peers and whose figures can be relied upon.
     fn free(&self, sight: &Sight<'_>) -> f64 {
         let nodes = sight.seen.nodes.iter().filter(|node| self.takes(node) && node.trusted());
-        nodes.map(|node| f64::from(node.free)).sum()
+        nodes.map(|node| u64::from(node.free)).sum::<u64>() as f64
     }
 
     /// How much of those who wait does not fit into the pieces that it is free in, beside what boots.

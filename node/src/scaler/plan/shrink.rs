@@ -90,9 +90,10 @@ impl Planner {
             return;
         }
 
-        let boot = self.longest_boot(sight).as_secs_f64();
-        // Those who come at once also look, for a while, as if they went on coming.
-        let at_once = |load: f64| load + (load - used) * boot / joins::OVER.as_secs_f64() + wanted.all();
+        // Those who come at once also look, for a while, as if as many came again in each boot.
+        let again = (self.longest_boot(sight).as_secs_f64() / joins::OVER.as_secs_f64()).max(1.0);
+        let coming = |load: f64| wanted.coming.max((load - used) * again);
+        let at_once = |load: f64| load + coming(load) + wanted.queued + wanted.spare;
         let grown = at_once(used * (1.0 + GROWTH));
         let again = self.peaks.most(sight.now).map(|hour| at_once(hour.load.max(used)).max(hour.wanted));
         let needed = again.map_or(grown, |again| grown.min(again));

@@ -149,6 +149,25 @@ fn who_comes_while_a_machine_boots_is_expected() {
 }
 
 #[test]
+fn less_than_a_stream_is_missing_and_its_parts_are_said_as_they_add_up() {
+    let (mut planner, now) = (Planner::new(1), Instant::now());
+    let mut seen = seen(&[(0, 101)]);
+    let limits = Limits { spare: 95, ..limits() };
+    planner.plan(now, &seen, &limits);
+    seen.nodes[0].joined = 1;
+    assert_eq!(
+        said(&planner.plan(now + SECOND, &seen, &limits)),
+        [
+            "launch 1 (c): 1 streams are missing: 0 wait, 5 come while a machine boots, 95 are kept free; 99 are free, 0 \
+          boot"
+        ]
+    );
+    seen.nodes[0].suspect = true;
+    let plan = first(&seen, &Limits { max_nodes: 1, ..limits });
+    assert!(plan.reasons[0].contains(" 0 are free"), "{:?}", plan.reasons);
+}
+
+#[test]
 fn who_moves_from_a_draining_node_has_not_come() {
     let (mut planner, now) = (Planner::new(1), Instant::now());
     let mut seen = seen(&[(0, 0), (1, 160)]);
@@ -209,6 +228,17 @@ fn ceilings_hold_and_say_so() {
     // Above its ceiling it is not grown.
     let plan = first(&wanting, &Limits { max_nodes: 1, ..limits() });
     assert_eq!(done(&plan), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_launched_just_before_lists_went_missing_counts_for_the_ceiling() {
+    let mut world = World::new(Limits { max_nodes: 3, ..limits() }, 1, 200.0);
+    (world.load, world.broken) = (290.0, true);
+    world.pass(SECOND * 5);
+    assert_eq!(world.count(), 2);
+    (world.load, world.listed) = (2_000.0, false);
+    world.run(MINUTE * 20, SECOND * 5);
+    assert_eq!(world.count(), 3, "it never joins, and nobody can tell that it does not run");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Runs a scaler over a day and measures what comes of it.
 
 use super::demand::{self, Visit};
-use super::fleet::{Fit, Fleet, Spec};
+use super::fleet::{Fit, Fleet, Machine, Spec};
+use super::promises::Promises;
 use super::scaler::{Action, Known, Scaler, Waiting};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -56,9 +57,12 @@ pub struct Report {
     pub wait_mean_s: f64,
     /// How long 95 of 100 of these waited at most.
     pub wait_p95_s: f64,
-    /// The share of these that got it within ten seconds of the first machine that came up while they waited, or before
-    /// any did.
+    /// The share of these that got it within ten seconds of their own machine being up, or before it was. See
+    /// [`Promises`].
     pub placed_at_once: Option<f64>,
+    /// The share of these that got it within ten seconds of the first machine of all that came up while they waited, or
+    /// before any did: those who did not have to wait for a second one.
+    pub placed_with_first: Option<f64>,
     /// How many were moved to another machine.
     pub moves: u64,
     /// How many machines were launched.
@@ -162,7 +166,9 @@ struct Engine<'a> {
     /// When machines came up.
     ups: Vec<Duration>,
     waits: Vec<Duration>,
+    promises: Promises,
     placed_at_once: u64,
+    placed_with_first: u64,
     refused: u64,
     over: u64,
     dropped: u64,
@@ -188,7 +194,9 @@ impl<'a> Engine<'a> {
             next_decision: Duration::ZERO,
             ups: Vec::new(),
             waits: Vec::new(),
+            promises: Promises::default(),
             placed_at_once: 0,
+            placed_with_first: 0,
             refused: 0,
             over: 0,
             dropped: 0,
@@ -235,6 +243,7 @@ impl<'a> Engine<'a> {
             for action in self.scaler.decide(now, &self.fleet, Waiting { joins, streams }) {
                 self.act(now, action);
             }
+            self.promises.make(&self.waiting, self.visits, &self.fleet);
         }
         self.most = self.most.max(self.fleet.present().count());
     }
@@ -252,10 +261,18 @@ impl<'a> Engine<'a> {
             if self.fleet.place(peer, visit.streams, fit).is_some() {
                 self.leaves.push(Reverse((now + visit.stays, peer)));
                 self.waits.push(waited);
-                let up = self.ups.get(self.ups.partition_point(|up| *up < visit.at));
-                self.placed_at_once += u64::from(up.is_none_or(|up| now.saturating_sub(*up) <= AT_ONCE));
+                let soon = |up: Option<Duration>| up.is_none_or(|up| now.saturating_sub(up) <= AT_ONCE);
+                let first = soon(self.ups.get(self.ups.partition_point(|up| *up < visit.at)).copied());
+                self.placed_with_first += u64::from(first);
+                let own = match self.promises.kept(peer).and_then(|number| self.fleet.machines.get(&number)) {
+                    // One that never comes up says nothing.
+                    None | Some(Machine { up: None, .. }) => first,
+                    Some(machine) => soon(machine.up.filter(|up| *up <= now)),
+                };
+                self.placed_at_once += u64::from(own);
             } else if waited >= patience {
                 self.refused += 1;
+                self.promises.kept(peer);
             } else {
                 self.waiting.push_back(peer);
             }
@@ -297,6 +314,7 @@ impl<'a> Engine<'a> {
         let node_hours = self.fleet.hours(setting.day.end());
         self.waits.sort_unstable();
         let waited = self.waits.len();
+        let share = |placed: u64| (waited > 0).then(|| rounded(placed as f64 / waited as f64));
         let mean = self.waits.iter().sum::<Duration>().as_secs_f64() / (waited.max(1) as f64);
         let p95 = self.waits.get((waited as f64 * 0.95).ceil() as usize - usize::from(waited > 0));
         let hour = Duration::from_secs(3_600);
@@ -316,7 +334,8 @@ impl<'a> Engine<'a> {
             waited: waited as u64,
             wait_mean_s: rounded(mean),
             wait_p95_s: rounded(p95.map_or(0.0, Duration::as_secs_f64)),
-            placed_at_once: (waited > 0).then(|| rounded(self.placed_at_once as f64 / waited as f64)),
+            placed_at_once: share(self.placed_at_once),
+            placed_with_first: share(self.placed_with_first),
             moves: self.moves,
             launches: self.launches,
             failed: self.failed,
@@ -365,6 +384,7 @@ mod tests {
     fn a_square_wave_turns_it_around_once_an_hour_at_most() {
         let skein = report("square", "skein");
         assert!(skein.reversals_worst_hour <= 1, "{skein:?}");
+        assert!(skein.placed_at_once.is_none_or(|share| share >= 0.95), "{skein:?}");
         assert_eq!(skein.refused, 0, "{skein:?}");
     }
 

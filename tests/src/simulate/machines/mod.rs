@@ -8,6 +8,7 @@
 //! | [`mesh`] | what the mesh's leader does: its own plan |
 //! | [`others`] | a fixed cluster, a target of mean CPU, and Jitsi's autoscaler |
 //! | [`engine`] | runs a scaler over a day |
+//! | [`promises`] | which machine was launched with whom in mind |
 //! | [`asked`] | checks what is asked for |
 //! | [`table`] | results for people |
 //!
@@ -20,5 +21,6 @@ pub mod engine;
 pub mod fleet;
 pub mod mesh;
 pub mod others;
+pub mod promises;
 pub mod scaler;
 pub mod table;

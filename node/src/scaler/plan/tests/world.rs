@@ -42,7 +42,7 @@ pub struct World {
     /// When it turned from growing to shrinking or back, and every step once.
     pub turns: Vec<Instant>,
     pub log: Vec<(Instant, Step)>,
-    /// What was launched or started while nothing was listed.
+    /// What was launched or started since something was listed last.
     unlisted: Vec<u64>,
     grew: Option<bool>,
     nodes: BTreeMap<u64, Node>,
@@ -311,7 +311,8 @@ impl World {
                 }
             }
         };
-        if matches!(step, Step::Launch { .. } | Step::Start { .. }) && !self.listed {
+        // Also when there are lists: the next one may be missing.
+        if matches!(step, Step::Launch { .. } | Step::Start { .. }) {
             self.unlisted.push(number);
         }
         let grows = step.grows();
