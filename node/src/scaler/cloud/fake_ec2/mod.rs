@@ -231,6 +231,14 @@ impl FakeEc2 {
         }
     }
 
+    /// Gives an instance another private address.
+    pub fn set_address(&self, id: &str, address: &str) {
+        let mut world = self.world.lock();
+        if let Some(instance) = world.instances.iter_mut().find(|instance| instance.id == id) {
+            address.clone_into(&mut instance.address);
+        }
+    }
+
     /// A running instance that nobody launched here.
     pub fn add(&self, tags: &[(&str, &str)]) -> String {
         let mut world = self.world.lock();

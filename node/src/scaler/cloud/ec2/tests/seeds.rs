@@ -1,18 +1,25 @@
 //! Seeds by tags, asked of the strict fake.
 
 use super::*;
+use crate::mesh::tests::{LONG, World};
+use crate::mesh::{Mesh, MeshSettings};
 use crate::scaler::cloud::ec2::seeds::TaggedSeeds;
 use skein_bootstrap::config::Config;
 use skein_bootstrap::seeds::SeedSource;
+use std::sync::Arc;
 
 pub(super) async fn source(endpoint: &str, which: &str, limits: Limits) -> TaggedSeeds {
+    source_at(4477, endpoint, which, limits).await
+}
+
+async fn source_at(port: u16, endpoint: &str, which: &str, limits: Limits) -> TaggedSeeds {
     let settings = [
         "node.id=n1",
         "mesh.name=m",
         "mesh.ca=ca.pem",
         "mesh.cert=c.pem",
         "mesh.key=k.pem",
-        "mesh.listen=127.0.0.1:4477",
+        &format!("mesh.listen=127.0.0.1:{port}"),
         "scaling.ec2.region=eu-central-1",
         &format!("scaling.ec2.endpoint={endpoint}"),
         &format!("mesh.seeds_from_ec2={which}"),
@@ -87,4 +94,27 @@ async fn what_keeps_seeds_from_being_found_is_told_with_its_key_and_in_the_same_
     let begun = Instant::now();
     assert!(hasty.find().await.is_err());
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_node_without_a_list_of_seeds_joins_through_one_that_is_tagged() {
+    let world = World::new();
+    let (a, _streams) = world.mesh("a", &[]).await;
+    // It fails at first, and one of the seeds that are found is nobody.
+    let (fake, _) = setup(Rules::default()).await;
+    fake.fail_next("DescribeInstances", [error("UnauthorizedOperation")]);
+    for address in ["127.0.0.9", "127.0.0.1"] {
+        let machine = fake.add(&[(MESH_TAG, "m"), (ROLE_TAG, SEED_ROLE)]);
+        fake.set_address(&machine, address);
+    }
+    let source = source_at(a.addr().port(), &fake.url(), "seeds", limits()).await;
+    let settings = MeshSettings { sources: vec![Arc::new(source)], ..world.settings("b", &[]) };
+    let (b, _streams) = Mesh::start(settings).await.expect("starts");
+    for mesh in [&a, &b] {
+        let mut view = mesh.view();
+        let both = view.wait_for(|view| view.nodes.len() == 2);
+        tokio::time::timeout(LONG, both).await.expect("in time").expect("it runs");
+    }
+    // Not alone any more: it is not asked every few seconds.
+    assert_eq!(fake.calls("DescribeInstances"), 2);
 }
