@@ -9,7 +9,7 @@ data "aws_iam_policy_document" "ec2" {
   }
 }
 
-# Launched nodes: they read what every node needs, and nothing else.
+# Launched nodes: they read what every node needs, and where the seeds are, and nothing else.
 
 resource "aws_iam_role" "node" {
   name               = "skein-${var.mesh}-node"
@@ -29,6 +29,23 @@ data "aws_iam_policy_document" "node" {
     sid       = "ReadOwnParameters"
     actions   = ["ssm:GetParameter"]
     resources = [for name in local.node_secrets : "${local.parameter_arn}/node/${name}"]
+  }
+
+  # By their tags, in this region. EC2 knows no narrower form of it.
+  dynamic "statement" {
+    for_each = var.find_seeds_by_tags ? [local.region] : []
+
+    content {
+      sid       = "FindSeeds"
+      actions   = ["ec2:DescribeInstances"]
+      resources = ["*"]
+
+      condition {
+        test     = "StringEquals"
+        variable = "ec2:Region"
+        values   = [statement.value]
+      }
+    }
   }
 
   dynamic "statement" {

@@ -19,20 +19,21 @@ locals {
   })
 
   node_config = { for name in concat(["node"], local.seed_names) : name => templatefile("${path.module}/templates/node.toml.tftpl", {
-    mesh          = var.mesh
-    seed          = name == "node" ? "" : name
-    voters        = local.seed_names
-    seed_sockets  = [for address in local.seed_addresses : "${address}:${var.mesh_port}"]
-    region        = local.region
-    http_port     = var.http_port
-    tls           = var.tls
-    media_port    = var.media_ports.first
-    pipe_ports    = [var.pipe_ports.first, var.pipe_ports.last]
-    scaling       = local.scaling
-    machine_types = var.machine_types
-    template      = { id = aws_launch_template.node.id, version = aws_launch_template.node.latest_version }
-    template_path = local.template_path
-    subnets       = local.subnet_ids
+    mesh               = var.mesh
+    seed               = name == "node" ? "" : name
+    voters             = local.seed_names
+    seed_sockets       = [for address in local.seed_addresses : "${address}:${var.mesh_port}"]
+    region             = local.region
+    find_seeds_by_tags = var.find_seeds_by_tags
+    http_port          = var.http_port
+    tls                = var.tls
+    media_port         = var.media_ports.first
+    pipe_ports         = [var.pipe_ports.first, var.pipe_ports.last]
+    scaling            = local.scaling
+    machine_types      = var.machine_types
+    template           = { id = aws_launch_template.node.id, version = aws_launch_template.node.latest_version }
+    template_path      = local.template_path
+    subnets            = local.subnet_ids
   }) }
 
   scaling = merge(var.scaling, { min_nodes = coalesce(var.scaling.min_nodes, var.seeds) })

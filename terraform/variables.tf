@@ -157,6 +157,13 @@ variable "seeds" {
   }
 }
 
+variable "find_seeds_by_tags" {
+  description = "Whether nodes look for seeds among the account's instances too, by their tags, beside the fixed addresses: what has run since before a seed was added or moved finds it then. Launched nodes may list all instances of the region for it (ec2:DescribeInstances)."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "seed_type" {
   description = "Instance type of the seed nodes; its architecture must be that of the image."
   type        = string

@@ -202,6 +202,27 @@ mod tests {
     }
 
     #[test]
+    fn seeds_may_come_from_ec2_without_a_cloud_that_scales() {
+        assert_eq!(load(&[]).expect("loads").mesh.seeds_from_ec2, Ec2Seeds::None);
+        let seeds = ["mesh.seeds_from_ec2=seeds", "scaling.ec2.region=eu-central-1"];
+        let config = load(&seeds).expect("loads");
+        assert_eq!((config.mesh.seeds_from_ec2, config.scaling.cloud), (Ec2Seeds::Seeds, CloudKind::None));
+        names(&["mesh.seeds_from_ec2=yes"], "mesh.seeds_from_ec2");
+        names(&["mesh.seeds_from_ec2=all", "mesh.listen=[::1]:4440"], "mesh.seeds_from_ec2");
+        names(&["mesh.seeds_from_ec2=all", "scaling.ec2.endpoint=ec2.example"], "scaling.ec2.endpoint");
+        let launches = [
+            "mesh.seeds_from_ec2=all",
+            "election.voters=[\"a\", \"b\", \"c\"]",
+            "scaling.cloud=ec2",
+            "scaling.types=[{ name = \"m\", streams = 1 }]",
+            "scaling.ec2.launch_template=lt-1",
+            "scaling.ec2.launch_template_version=1",
+            "scaling.ec2.subnets=[\"subnet-1\"]",
+        ];
+        names(&launches, "mesh.seeds: is empty");
+    }
+
+    #[test]
     fn beyond_loopback_a_node_wants_keys() {
         names(&["http.listen=0.0.0.0:4440"], "auth.client_key");
         names(

@@ -111,6 +111,11 @@ pub trait SeedSource: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// Why it does not know, in words.
     async fn find(&self) -> Result<Vec<SocketAddr>, String>;
+
+    /// For how long a node that is not alone does without another answer. Zero, unless asking has a price.
+    fn good_for(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The names of a list of seeds, looked up in DNS.

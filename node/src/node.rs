@@ -2,6 +2,7 @@
 
 mod drain;
 mod load;
+mod sources;
 
 pub use drain::{DrainError, Drainer};
 
@@ -12,6 +13,7 @@ use crate::operator::{self, Operator};
 use crate::room::homes::HomeSettings;
 use crate::room::host::Context;
 use crate::room::{Homes, Rooms, data, source};
+use crate::scaler::cloud::CloudError;
 #[cfg(feature = "ec2")]
 use crate::scaler::cloud::ec2::{Metadata, MetadataError};
 use crate::scaler::leader::{self, Leader, LeaderError};
@@ -47,6 +49,9 @@ pub enum NodeError {
     /// What the node has to do about leading.
     #[error(transparent)]
     Leader(#[from] LeaderError),
+    /// Where seeds are looked for.
+    #[error("mesh.seeds_from_ec2: {0}")]
+    Seeds(CloudError),
     /// A worker.
     #[error(transparent)]
     Media(#[from] MediaError),
@@ -110,6 +115,7 @@ impl Node {
             .local_addr()
             .map_err(|problem| NodeError::Listen { addr: config.http.listen, problem })?;
         let cloud = leader::open(config).await.map_err(LeaderError::from)?;
+        let sources = sources::open(config).await.map_err(NodeError::Seeds)?;
         let verifier = config.auth.client_key.as_deref().map(Verifier::new).transpose()?;
         let tls = server_tls(config).await?;
         let (workers, deaths) = Workers::start(&config.media).await?;
@@ -132,7 +138,7 @@ impl Node {
             facts,
             phase: Phase::Starting,
             enrols: signer.as_ref().is_some_and(|signer| signer.secret().is_some()),
-            sources: Vec::new(),
+            sources,
         };
         let (mesh, incoming) = Mesh::start(settings).await?;
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());

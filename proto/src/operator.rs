@@ -49,6 +49,46 @@ pub struct Scaling {
     pub reasons: Vec<String>,
     /// What was done last, in its order.
     pub steps: Vec<ScalingStep>,
+    /// How many nodes there are at least, those among them that the leader did not launch.
+    #[serde(default)]
+    pub min_nodes: u32,
+    /// How many there are at most.
+    #[serde(default)]
+    pub max_nodes: u32,
+    /// The machines that the leader launched and that are not gone, by their numbers.
+    #[serde(default)]
+    pub machines: Vec<ScalingMachine>,
+}
+
+/// One machine that the leader launched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct ScalingMachine {
+    /// The node that it is, or is to be.
+    pub node: NodeId,
+    /// The name of its type.
+    pub kind: String,
+    /// How it is.
+    pub state: MachineState,
+    /// Seconds since it was launched, or started last.
+    pub age_s: u32,
+}
+
+/// How a launched machine is, as its cloud and gossip say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+pub enum MachineState {
+    /// It was asked for, or boots: its node takes no peers yet.
+    Starting,
+    /// Its node takes peers.
+    Serving,
+    /// Its node takes no new ones.
+    Draining,
+    /// It runs, and gossip has lost its node.
+    Lost,
+    /// It is kept to be started again, or about to be.
+    Stopped,
+    /// It is about to be gone.
+    Ending,
 }
 
 /// One thing that the leader did.

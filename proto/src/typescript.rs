@@ -85,6 +85,8 @@ pub fn module() -> String {
         operator::MeshStatus,
         operator::Scaling,
         operator::ScalingStep,
+        operator::ScalingMachine,
+        operator::MachineState,
         operator::NodeState,
         operator::NodeStatus,
         operator::Rooms,

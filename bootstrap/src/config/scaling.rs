@@ -148,7 +148,8 @@ pub struct ProcessCloud {
     pub media_port: u16,
 }
 
-/// Amazon EC2. Credentials come from the SDK's own chain.
+/// Amazon EC2. Credentials come from the SDK's own chain. Region and endpoint are also where seeds are looked for
+/// (`mesh.seeds_from_ec2`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ec2Cloud {
@@ -266,6 +267,12 @@ impl Scaling {
                     format!("{}: price or boot_s is out of range", kind.name),
                 ));
             }
+        }
+        // The cloud may be none: seeds are looked for there too.
+        if let Some(endpoint) = &self.ec2.endpoint
+            && !(endpoint.starts_with("http://") || endpoint.starts_with("https://"))
+        {
+            return Err(wrong("scaling.ec2.endpoint", "does not start with http:// or https://"));
         }
         if self.cloud == CloudKind::None {
             return Ok(());

@@ -1,7 +1,7 @@
 //! All keys, with defaults and checks.
 
 use super::scaling::text_or_number;
-use super::{ConfigError, Election, Enrol, Scaling, wrong};
+use super::{CloudKind, ConfigError, Election, Enrol, Scaling, wrong};
 use crate::seeds::Seed;
 use serde::{Deserialize, Serialize};
 use skein_proto::ids::NodeId;
@@ -116,6 +116,9 @@ pub struct Mesh {
     /// and again. One that answers is enough; the own is skipped.
     #[serde(default)]
     pub seeds: Vec<Seed>,
+    /// Machines of Amazon EC2 to join through, besides `seeds`, found by their tags.
+    #[serde(default)]
+    pub seeds_from_ec2: Ec2Seeds,
     /// PEM file with the certificate of the mesh's authority.
     pub ca: PathBuf,
     /// PEM file with the node's certificate.
@@ -129,6 +132,21 @@ impl Mesh {
     pub fn advertised(&self) -> SocketAddr {
         self.advertise.unwrap_or(self.listen)
     }
+}
+
+/// Which machines of Amazon EC2 are taken for seeds, of those that run and have the mesh's name as tag `skein:mesh`.
+/// They are dialled at their private IPv4 address, with the port that this node is dialled at. Region and endpoint are
+/// those of [`Ec2Cloud`](super::Ec2Cloud).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ec2Seeds {
+    /// None.
+    #[default]
+    None,
+    /// Those with the tag `skein:role` = `seed`.
+    Seeds,
+    /// All.
+    All,
 }
 
 fn dev() -> String {
@@ -420,6 +438,7 @@ impl Config {
                 format!("nodes cannot dial {advertised}; set one that they can"),
             ));
         }
+        self.check_seeds()?;
         if let Some(url) = &self.http.url
             && !(url.starts_with("http://") || url.starts_with("https://"))
         {
@@ -436,6 +455,28 @@ impl Config {
         self.scaling.check(&self.election)?;
         self.enrol.check(&self.election)?;
         self.check_trust()
+    }
+
+    fn check_seeds(&self) -> Result<(), ConfigError> {
+        if self.mesh.seeds_from_ec2 == Ec2Seeds::None {
+            return Ok(());
+        }
+        let advertised = self.mesh.advertised();
+        if advertised.is_ipv6() {
+            return Err(wrong(
+                "mesh.seeds_from_ec2",
+                format!("finds IPv4 addresses, and this node is dialled at {advertised}"),
+            ));
+        }
+        // What machines are told is to be the same whoever leads, and so are the seeds that they enrol at.
+        let launches = !matches!(self.scaling.cloud, CloudKind::None | CloudKind::Process);
+        if launches && self.election.voters.len() > 1 && self.mesh.seeds.is_empty() {
+            return Err(wrong(
+                "mesh.seeds",
+                "is empty: mesh.seeds_from_ec2 is for nodes, and machines that are launched enrol before they are one",
+            ));
+        }
+        Ok(())
     }
 
     fn check_media(&self) -> Result<(), ConfigError> {

@@ -67,6 +67,7 @@ impl World {
                 listen: ([127, 0, 0, 1], 0).into(),
                 advertise: None,
                 seeds: seeds.iter().copied().map(Into::into).collect(),
+                seeds_from_ec2: config::Ec2Seeds::None,
                 ca: file("ca", self.authority.certificate_pem()),
                 cert: file("cert", &identity.certificate_pem),
                 key: file("key", &identity.key_pem),

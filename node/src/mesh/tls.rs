@@ -182,6 +182,7 @@ mod tests {
             listen: ([127, 0, 0, 1], 0).into(),
             advertise: None,
             seeds: Vec::new(),
+            seeds_from_ec2: skein_bootstrap::config::Ec2Seeds::None,
             ca: folder.join("ca.pem"),
             cert: folder.join("cert.pem"),
             key: folder.join("key.pem"),

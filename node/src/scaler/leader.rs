@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use skein_bootstrap::config::{CloudKind, Config};
 use skein_proto::gossip::{Lead, Phase};
 use skein_proto::ids::NodeId;
-use skein_proto::operator::{Scaling, ScalingStep};
+use skein_proto::operator::{Scaling, ScalingMachine, ScalingStep};
 use skein_proto::rpc::lease::{Answer, Request, Term};
 use skein_proto::rpc::{Call, Reply};
 use std::collections::{BTreeMap, VecDeque};
@@ -64,6 +64,8 @@ pub struct Leader {
     events: Option<mpsc::Sender<Event>>,
     /// Whether this node launches machines while it leads.
     launches: bool,
+    /// The fewest nodes and the most, as configured.
+    bounds: (u32, u32),
     /// What the last look came to.
     last: Mutex<Last>,
     tasks: TaskTracker,
@@ -79,6 +81,8 @@ struct Tenure {
 struct Last {
     outcome: Option<Outcome>,
     steps: VecDeque<ScalingStep>,
+    /// As the cloud listed them last.
+    machines: Vec<ScalingMachine>,
 }
 
 enum Event {
@@ -134,6 +138,7 @@ impl Leader {
             tenure: watch::Sender::new(None),
             events: votes.then_some(events),
             launches: votes && cloud.is_some(),
+            bounds: (config.scaling.min_nodes, config.scaling.max_nodes),
             last: Mutex::new(Last::default()),
             mesh,
             tasks: tasks.clone(),
@@ -182,6 +187,9 @@ impl Leader {
             alarm: plan.alarm.clone(),
             reasons: plan.reasons.clone(),
             steps: last.steps.iter().cloned().collect(),
+            min_nodes: self.bounds.0,
+            max_nodes: self.bounds.1,
+            machines: last.machines.clone(),
         })
     }
 
@@ -416,6 +424,9 @@ impl Leader {
             && last.outcome.as_ref().is_none_or(|before| before.plan.alarm.as_ref() != Some(alarm))
         {
             tracing::error!(alarm, "scaling needs somebody to look at it");
+        }
+        if let Some(machines) = &outcome.machines {
+            last.machines.clone_from(machines);
         }
         last.outcome = Some(outcome);
     }

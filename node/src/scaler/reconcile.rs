@@ -8,13 +8,14 @@
 mod tests;
 
 use super::cloud::{Cloud, CloudError, Launch, Machine, MachineId, MachineState, node_of, number_of};
+use super::overview;
 use super::plan::{Flight, Limits, MachineSeen, NodeSeen, Plan, Planner, Queued, Seen, Step};
 use crate::mesh::View;
 use async_trait::async_trait;
 use skein_proto::capacity::{Cost, REFERENCE};
 use skein_proto::gossip::Queue;
 use skein_proto::ids::NodeId;
-use skein_proto::operator::NodeState;
+use skein_proto::operator::{NodeState, ScalingMachine};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -76,6 +77,8 @@ pub struct Outcome {
     pub plan: Plan,
     /// What of it was done.
     pub done: Vec<Step>,
+    /// The machines that there were before; none where the cloud's list was missing.
+    pub machines: Option<Vec<ScalingMachine>>,
 }
 
 impl Reconciler {
@@ -147,6 +150,7 @@ impl Reconciler {
         };
         let seen = self.seen(view, listed.as_deref(), now, wall);
         let plan = self.planner.plan(now, &seen, &self.limits);
+        let machines = overview::machines(&self.mesh, &seen);
         let mut done = Vec::new();
         self.launch_again(now).await;
         let ids: BTreeMap<u64, MachineId> =
@@ -163,7 +167,7 @@ impl Reconciler {
                 break;
             }
         }
-        Outcome { plan, done }
+        Outcome { plan, done, machines }
     }
 
     /// A list with what was in one before, not long ago: each machine is shown as it was at a time of its own, so one

@@ -773,7 +773,19 @@ reasons: Array<string>,
 /**
  * What was done last, in its order.
  */
-steps: Array<ScalingStep>, };
+steps: Array<ScalingStep>, 
+/**
+ * How many nodes there are at least, those among them that the leader did not launch.
+ */
+min_nodes: number, 
+/**
+ * How many there are at most.
+ */
+max_nodes: number, 
+/**
+ * The machines that the leader launched and that are not gone, by their numbers.
+ */
+machines: Array<ScalingMachine>, };
 
 /**
  * One thing that the leader did.
@@ -787,6 +799,32 @@ at_ms: number,
  * What, and why.
  */
 step: string, };
+
+/**
+ * One machine that the leader launched.
+ */
+export type ScalingMachine = { 
+/**
+ * The node that it is, or is to be.
+ */
+node: NodeId, 
+/**
+ * The name of its type.
+ */
+kind: string, 
+/**
+ * How it is.
+ */
+state: MachineState, 
+/**
+ * Seconds since it was launched, or started last.
+ */
+age_s: number, };
+
+/**
+ * How a launched machine is, as its cloud and gossip say together.
+ */
+export type MachineState = "starting" | "serving" | "draining" | "lost" | "stopped" | "ending";
 
 /**
  * How a node is, as another sees it.

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { arc, curve, links, load, loadClass, ring, segments } from '../src/console/shape.js';
+import { bounds, mood, plan, span, state, step, when } from '../src/console/scaling-words.js';
 import { SseParser } from '../src/console/sse.js';
-import { applied, type Picture } from '../src/console/store.js';
-import type { NodeStatus, Pipe, RoomSummary } from '../src/protocol.js';
+import { applied, Store, type Picture } from '../src/console/store.js';
+import type { MeshStatus, NodeStatus, Pipe, RoomSummary, Scaling } from '../src/protocol.js';
 
 test('events are read whatever the pieces they come in', () => {
   const stream = ': hello\n\nevent: node\ndata: {"a":1}\n\nid: 7\r\ndata: one\r\ndata:two\r\n\r\nevent: empty\n\n';
@@ -87,4 +88,93 @@ test('both directions of a link are apart', () => {
   const there = curve(a, b, 20).middle;
   const back = curve(b, a, 20).middle;
   assert.ok(Math.abs(there.y - back.y) > 20);
+});
+
+const scaling = (more: Partial<Scaling> = {}): Scaling => ({
+  leader: 'a',
+  term: 1,
+  wanted_streams: 40,
+  free_streams: 60,
+  booting_streams: 0,
+  grows: true,
+  eta_s: 0,
+  alarm: null,
+  reasons: [],
+  steps: [],
+  min_nodes: 1,
+  max_nodes: 4,
+  machines: [],
+  ...more,
+});
+
+test('what the leader is about is said in words', () => {
+  const machine = (now: Scaling['machines'][number]['state']) => ({ node: 'm-1', kind: 'k', state: now, age_s: 70 });
+  const words = (more: Partial<Scaling>, nodes: Pick<NodeStatus, 'state'>[] = []) => mood(scaling(more), nodes).kind;
+  assert.equal(words({}), 'steady');
+  assert.equal(words({ machines: [machine('serving')] }), 'steady');
+  assert.equal(words({ machines: [machine('starting'), machine('draining')] }), 'growing');
+  assert.equal(words({ machines: [machine('ending')] }), 'shrinking');
+  assert.equal(words({}, [{ state: 'draining' }]), 'shrinking');
+  assert.equal(words({ free_streams: 3, grows: false }), 'full');
+  assert.equal(words({ alarm: '3 machines in a row never joined', machines: [machine('starting')] }), 'alarm');
+  assert.equal(plan(scaling()), '40 streams should be free: 60 are.');
+  assert.equal(
+    plan(scaling({ free_streams: 8, booting_streams: 12 })),
+    '40 streams should be free: 8 are, 12 more are on their way, and 20 are missing.',
+  );
+  assert.equal(bounds(scaling(), 2), '2 nodes, of 1 to 4');
+  assert.equal(bounds(scaling({ min_nodes: 3, max_nodes: 3 }), 2), '2 of 3 nodes');
+  assert.equal(bounds(scaling({ min_nodes: 0, max_nodes: 0 }), 1), '1 node');
+  assert.deepEqual(step('launch 3 (c7a.large): 4 joins wait: now'), { what: 'Launch 3 (c7a.large)', why: '4 joins wait: now' });
+  assert.deepEqual(step('retire 3'), { what: 'Retire 3', why: '' });
+  assert.equal(state(machine('starting')), 'starting for 70 s');
+  assert.deepEqual([span(5), span(600), span(7 * 3600), span(3 * 86400)], ['5 s', '10 min', '7 h', '3 d']);
+  const noon = new Date(2026, 10, 21, 12, 0, 5).getTime();
+  assert.ok(when(noon, noon + 1000).length < when(noon, noon + 86_400_000).length, 'with its date on another day');
+});
+
+test('a leader is asked what it does, and seldom where it does nothing', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
+  const store = new Store();
+  const mesh: MeshStatus = { mesh: 'm', node: 'a', leader: 'a', nodes: [], rooms: 0, waiting: 0 };
+  let answer: () => Promise<Scaling | undefined> = () => Promise.resolve(undefined);
+  let asked = 0;
+  Object.assign(store.api, {
+    mesh: () => Promise.resolve({ ...mesh }),
+    rooms: () => Promise.resolve({ rooms: [], missing: [] }),
+    events: () => new Promise(() => {}),
+    scaling: () => (asked++, answer()),
+  });
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  const after = async (milliseconds: number) => {
+    for (let at = 0; at < milliseconds; at += 1000) {
+      t.mock.timers.tick(1000);
+      await settle();
+    }
+  };
+  store.start();
+  await settle();
+  await after(30_000);
+  assert.deepEqual([asked, store.scaling], [3, undefined], 'it does not scale');
+  answer = () => Promise.resolve(scaling());
+  await after(62_000);
+  assert.equal(store.scaling?.wanted_streams, 40, 'it has started to');
+  const before = asked;
+  await after(10_000);
+  assert.ok(asked >= before + 4, 'what changes is followed');
+  // Another leader has not looked yet, or does not answer: what was said last stays.
+  mesh.leader = 'b';
+  answer = () => Promise.resolve(undefined);
+  await after(3_000);
+  assert.ok(store.scaling, 'it has not looked yet');
+  answer = () => Promise.reject(new Error('no answer'));
+  await after(3_000);
+  assert.deepEqual([store.scaling?.leader, store.scalingProblem], ['a', 'no answer']);
+  mesh.leader = null;
+  await after(3_000);
+  assert.ok(store.scaling);
+  mesh.leader = 'c';
+  answer = () => Promise.resolve(undefined);
+  await after(10_000);
+  assert.deepEqual([store.scaling, store.scalingProblem], [undefined, '']);
 });

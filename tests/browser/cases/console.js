@@ -22,6 +22,7 @@ onMesh('console: shows nodes, rooms and pipes as they come and go', options, asy
     assert.equal(await page.getByTestId('node').count(), 3);
     assert.equal(await page.getByTestId('room').count(), 0);
     await page.getByTestId('total-nodes').getByText('3').waitFor();
+    assert.equal(await page.getByTestId('scaling').count(), 0, 'nothing is to grow');
     // So that a reload would be noticed.
     await page.evaluate(() => (window.neverReloaded = true));
     await operator.screenshot('console-empty');
@@ -61,4 +62,33 @@ onMesh('console: shows nodes, rooms and pipes as they come and go', options, asy
     assert.equal(await page.evaluate(() => window.neverReloaded), true);
   });
   for (const peer of [operator, ann, ben]) peer.assertNoErrors();
+});
+
+// More is to be free than one node has.
+const growing = { nodes: 1, maxNodes: 2, streamsPerWorker: 100, set: { 'media.workers': 1, 'scaling.spare_streams': 150 } };
+
+onMesh('console_growing: shows what the leader does about machines, and why', growing, async (t, mesh) => {
+  const operator = await Peer.blank(t, { viewport: { width: 1280, height: 900 } });
+  const { page } = operator;
+  operator.id = 'operator';
+  await page.goto(`${mesh.nodes[0].url}/console`);
+  const panel = page.getByTestId('scaling');
+
+  await part(t, 'console_growing: a launched machine is there, with its step and the reason', async () => {
+    const machine = panel.getByTestId('machine');
+    await panel.getByTestId('scaling-step').getByText(/^Launch 1 .*streams are missing/).waitFor({ timeout: 30_000 });
+    await panel.locator('[data-testid=machine][data-state=serving]').waitFor({ timeout: 40_000 });
+    const node = await machine.getAttribute('data-node');
+    await page.locator(`[data-testid=node-card][data-node="${node}"]`).waitFor();
+    await panel.getByText('2 nodes, of 1 to 2').waitFor();
+    await operator.screenshot('console-growing');
+  });
+
+  await part(t, 'console_growing: on a telephone it is as wide as that', async () => {
+    await page.setViewportSize({ width: 390, height: 844 });
+    await panel.waitFor();
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390);
+    await operator.screenshot('console-growing-narrow');
+  });
+  operator.assertNoErrors();
 });

@@ -87,14 +87,16 @@ export class Mesh {
   /**
    * Starts one and waits until all nodes see each other.
    *
+   * @param maxNodes how many the leader may make of them; without, there is none
    * @param set settings, `{'placement.prefer': 'entry'}`
    */
-  static async start({ nodes = 3, set = {}, streamsPerWorker } = {}) {
+  static async start({ nodes = 3, maxNodes, set = {}, streamsPerWorker } = {}) {
     const words = ['up', '--detach', '--json', '--skip-build', '--nodes', String(nodes)];
     if (streamsPerWorker) words.push('--streams-per-worker', String(streamsPerWorker));
+    if (maxNodes) words.push('--max-nodes', String(maxNodes));
     for (const [key, value] of Object.entries(set)) words.push('--set', `${key}=${value}`);
     for (const base of basePorts) {
-      if (!(await isFree(base, nodes))) continue;
+      if (!(await isFree(base, maxNodes ?? nodes))) continue;
       running.add(base);
       try {
         return new Mesh(base, JSON.parse(await call(...words, '--base-port', String(base))));

@@ -124,7 +124,9 @@ fn user_data_is_whole_and_fits() {
         let dns = json!({ "zone_id": "Z0123456789ABC", "name": "meet.example.org" });
         for values in [
             minimal(),
-            with(json!({ "seeds": 1, "tls": false, "http_port": 8080, "settings": { "room.size": "200" } })),
+            with(
+                json!({ "seeds": 1, "tls": false, "http_port": 8080, "settings": { "room.size": "200" }, "find_seeds_by_tags": false }),
+            ),
             with(
                 json!({ "seeds": 5, "dns": dns, "machine_types": many, "scaling": { "max_nodes": 9, "max_cost_per_hour": 2.5, "spare_streams": 100, "spot": true } }),
             ),
@@ -139,6 +141,8 @@ fn user_data_is_whole_and_fits() {
             let more = variables(&decoded(&written["/etc/skein/enrol.env"])?)?;
             assert_eq!(more["SKEIN_ENROL_NODE"], "meet-1234567");
             check_node(&written, "meet-1234567").await?;
+            let looks = decoded(&written["/etc/skein/node.toml"])?.contains("seeds_from_ec2 = \"seeds\"");
+            assert_eq!(looks, values["find_seeds_by_tags"] != false);
 
             let seeds = outputs["seed_documents"]["value"].as_object().context("no seeds")?;
             assert_eq!(seeds.len() as u64, values["seeds"].as_u64().unwrap_or(3));

@@ -116,11 +116,17 @@ fn seeds_launch_from_the_template_and_end_what_the_mesh_launched() -> anyhow::Re
 }
 
 #[test]
-fn nodes_read_their_own_parameters_and_nothing_else() -> anyhow::Result<()> {
+fn nodes_read_their_own_parameters_and_find_seeds_and_nothing_else() -> anyhow::Result<()> {
     let module = Module::read(&folder())?;
     let all = statements(&module, "node")?;
     let names: Vec<_> = all.keys().map(String::as_str).collect();
-    assert_eq!(names, ["DecryptParameters", "ReadOwnParameters"]);
+    assert_eq!(names, ["DecryptParameters", "FindSeeds", "ReadOwnParameters"]);
+    let find = &all["FindSeeds"];
+    find.allows(&["ec2:DescribeInstances"]);
+    // The module's own region, and only where they are to look.
+    find.asks_for("ec2:Region", "\"StringEquals\" [statement.value]");
+    let document = module.block("data", &["aws_iam_policy_document", "node"])?.body.to_string();
+    ensure!(document.contains("for_each = var.find_seeds_by_tags ? [local.region] : []"), "{document}");
     all["ReadOwnParameters"].allows(&["ssm:GetParameter"]);
     ensure!(all["ReadOwnParameters"].resources.contains("local.node_secrets"));
     all["DecryptParameters"].allows(&["kms:Decrypt"]);

@@ -61,6 +61,7 @@ pub fn node_config(seed: &str) -> anyhow::Result<String> {
         "mesh": "meet",
         "seed": seed,
         "voters": ["meet-seed-1", "meet-seed-2", "meet-seed-3"],
+        "find_seeds_by_tags": true,
         "seed_sockets": ["10.80.0.10:4440", "10.80.16.11:4440", "10.80.32.12:4440"],
         "region": "eu-central-1",
         "http_port": 443,
@@ -181,6 +182,11 @@ fn nodes_take_the_configuration() {
         check_config(&seed, &machine("meet-seed-1")).await?;
         check_config(&launched, &machine("meet-17")).await?;
         ensure!(seed.contains("[scaling]") && !launched.contains("[scaling]"), "who launches machines");
+        for config in [&seed, &launched] {
+            ensure!(config.contains("seeds_from_ec2 = \"seeds\""), "who looks for seeds: {config}");
+            // A launched machine is the one that is taken away.
+            ensure!(config.contains("spot = "), "who heeds a notice: {config}");
+        }
         // It is really looked at.
         let wrong =
             check_config(&seed.replace("max_nodes = 8", "max_nodes = 0"), &machine("meet-seed-1")).await;

@@ -5,28 +5,28 @@
 //! zone where a zone is named, and the subnet is a function of n too. The launch template must not have network
 //! interfaces: EC2 refuses a subnet beside them.
 
+mod api;
 mod errors;
 mod metadata;
+mod seeds;
 #[cfg(test)]
 mod tests;
 
+pub use api::Limits;
 pub use metadata::{Metadata, MetadataError};
+pub use seeds::TaggedSeeds;
 
 use super::{Cloud, CloudError, Launch, Machine, MachineId, MachineState};
+use api::Api;
 use async_trait::async_trait;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_ec2::Client;
-use aws_sdk_ec2::config::{SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_ec2::config::SharedCredentialsProvider;
 use aws_sdk_ec2::types::{
-    Filter, Instance, InstanceMarketOptionsRequest, InstanceStateName, InstanceType,
-    LaunchTemplateSpecification, MarketType, ResourceType, Tag, TagSpecification,
+    Instance, InstanceMarketOptionsRequest, InstanceStateName, InstanceType, LaunchTemplateSpecification,
+    MarketType, ResourceType, Tag, TagSpecification,
 };
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
-use errors::{Capacity, cloud_error};
+use errors::cloud_error;
 use skein_bootstrap::config::Ec2Cloud;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// Tag with the mesh's name.
 pub const MESH_TAG: &str = "skein:mesh";
@@ -36,51 +36,22 @@ pub const NUMBER_TAG: &str = "skein:number";
 pub const ROLE_TAG: &str = "skein:role";
 /// [`ROLE_TAG`] of machines that a leader launched.
 pub const NODE_ROLE: &str = "node";
+/// [`ROLE_TAG`] of seeds, which no leader launches.
+pub const SEED_ROLE: &str = "seed";
 
 /// Longest client token, characters (EC2 API reference, "Ensuring idempotency").
 const MAX_TOKEN: usize = 64;
 /// Longest user data before base64, bytes (EC2 user guide, "Run commands at launch using instance user data").
 const MAX_USER_DATA: usize = 16 * 1024;
-/// The most pages of a list. One mesh ends near 1,000 nodes and EC2 forgets what is gone within an hour: more means
-/// that the pages go in a circle.
-const MAX_PAGES: usize = 100;
-
-/// How long calls may take, and how often they are tried.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// For one call with all its attempts, and for a whole list.
-    pub call: Duration,
-    /// For one attempt.
-    pub attempt: Duration,
-    /// How often one call is tried, the first one counted.
-    pub attempts: u32,
-    /// The wait before the second attempt; it doubles, with a random share of it taken off.
-    pub backoff: Duration,
-    /// Machines in one page of a list, from 5 to 1,000.
-    pub page: i32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            call: Duration::from_secs(30),
-            attempt: Duration::from_secs(10),
-            attempts: 6,
-            backoff: Duration::from_millis(500),
-            page: 500,
-        }
-    }
-}
 
 /// The machines of one mesh.
 #[derive(Debug, Clone)]
 pub struct Ec2 {
-    client: Client,
+    api: Api,
     mesh: String,
     settings: Ec2Cloud,
     /// How many machine types are configured.
     types: u64,
-    limits: Limits,
 }
 
 impl Ec2 {
@@ -114,42 +85,11 @@ impl Ec2 {
         if settings.subnets.is_empty() {
             return Err(CloudError::Refused("scaling.ec2.subnets is empty".to_owned()));
         }
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(limits.attempt.min(Duration::from_secs(3)))
-            .operation_attempt_timeout(limits.attempt)
-            .operation_timeout(limits.call)
-            .build();
-        let retries = RetryConfig::standard()
-            .with_max_attempts(limits.attempts)
-            .with_initial_backoff(limits.backoff)
-            .with_max_backoff(Duration::from_secs(5));
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http_client())
-            .timeout_config(timeouts)
-            .retry_config(retries);
-        if let Some(region) = &settings.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some(credentials) = credentials {
-            loader = loader.credentials_provider(credentials);
-        }
-        let shared = loader.load().await;
-        if shared.region().is_none() {
-            return Err(CloudError::Refused(
-                "scaling.ec2.region is missing, and nothing else tells it".to_owned(),
-            ));
-        }
-        let mut config = aws_sdk_ec2::config::Builder::from(&shared).retry_classifier(Capacity);
-        if let Some(endpoint) = &settings.endpoint {
-            // Of EC2 alone: the credentials' services have addresses of their own.
-            config = config.endpoint_url(endpoint);
-        }
         Ok(Self {
-            client: Client::from_conf(config.build()),
+            api: Api::new(settings, limits, credentials).await?,
             mesh: mesh.to_owned(),
             settings: settings.clone(),
             types: types.max(1) as u64,
-            limits,
         })
     }
 
@@ -170,27 +110,9 @@ impl Ec2 {
     }
 
     async fn pages(&self) -> Result<Vec<Machine>, CloudError> {
-        let filters = [(MESH_TAG, self.mesh.as_str()), (ROLE_TAG, NODE_ROLE)]
-            .map(|(key, value)| Filter::builder().name(format!("tag:{key}")).values(value).build());
-        let mut machines = Vec::new();
-        let mut next: Option<String> = None;
-        // By hand: the SDK's own paginator ends quietly where a token comes twice, and half a list is none.
-        for _ in 0..MAX_PAGES {
-            let page = self.client.describe_instances().max_results(self.limits.page);
-            let page = page.set_filters(Some(filters.to_vec())).set_next_token(next.clone());
-            let page = page.send().await.map_err(|error| cloud_error(&error, None, None))?;
-            let instances = page.reservations().iter().flat_map(|reservation| reservation.instances());
-            machines.extend(instances.filter_map(|instance| self.machine(instance)));
-            let token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if token.is_none() {
-                return Ok(machines);
-            }
-            if token == next {
-                return Err(CloudError::Unreachable("the pages of the list go in a circle".to_owned()));
-            }
-            next = token;
-        }
-        Err(CloudError::Unreachable(format!("the list has more than {MAX_PAGES} pages")))
+        let filters = [(tagged(MESH_TAG), self.mesh.as_str()), (tagged(ROLE_TAG), NODE_ROLE)];
+        let instances = self.api.instances(&filters).await?;
+        Ok(instances.iter().filter_map(|instance| self.machine(instance)).collect())
     }
 
     /// What an instance is to the mesh; none where it has no proper tags of this mesh.
@@ -216,7 +138,7 @@ impl Ec2 {
 
     /// How a machine is, after a look at whether it is one of this mesh.
     async fn look(&self, id: &MachineId) -> Result<MachineState, CloudError> {
-        let answer = self.client.describe_instances().instance_ids(&id.0).send().await;
+        let answer = self.api.client.describe_instances().instance_ids(&id.0).send().await;
         let answer = answer.map_err(|error| cloud_error(&error, None, Some(id)))?;
         let mut instances = answer.reservations().iter().flat_map(|reservation| reservation.instances());
         let instance = instances
@@ -245,6 +167,7 @@ impl Ec2 {
             .spot
             .then(|| InstanceMarketOptionsRequest::builder().market_type(MarketType::Spot).build());
         let answer = self
+            .api
             .client
             .run_instances()
             .min_count(1)
@@ -272,57 +195,52 @@ impl Ec2 {
             _ => Ok(machine),
         }
     }
-
-    async fn within<T>(
-        &self,
-        call: impl Future<Output = Result<T, CloudError>> + Send,
-    ) -> Result<T, CloudError> {
-        let late = || CloudError::Unreachable(format!("no answer within {:?}", self.limits.call));
-        tokio::time::timeout(self.limits.call, call).await.unwrap_or_else(|_| Err(late()))
-    }
 }
 
 #[async_trait]
 impl Cloud for Ec2 {
     async fn list(&self) -> Result<Vec<Machine>, CloudError> {
-        self.within(self.pages()).await
+        self.api.within(self.pages()).await
     }
 
     async fn launch(&self, launch: &Launch) -> Result<Machine, CloudError> {
-        self.within(self.run(launch)).await
+        self.api.within(self.run(launch)).await
     }
 
     async fn start(&self, machine: &MachineId) -> Result<(), CloudError> {
-        self.within(async {
-            if matches!(self.look(machine).await?, MachineState::Pending | MachineState::Running) {
-                return Ok(());
-            }
-            let answer = self.client.start_instances().instance_ids(&machine.0).send().await;
-            answer.map(drop).map_err(|error| cloud_error(&error, None, Some(machine)))
-        })
-        .await
+        self.api
+            .within(async {
+                if matches!(self.look(machine).await?, MachineState::Pending | MachineState::Running) {
+                    return Ok(());
+                }
+                let answer = self.api.client.start_instances().instance_ids(&machine.0).send().await;
+                answer.map(drop).map_err(|error| cloud_error(&error, None, Some(machine)))
+            })
+            .await
     }
 
     async fn stop(&self, machine: &MachineId) -> Result<(), CloudError> {
-        self.within(async {
-            if matches!(self.look(machine).await?, MachineState::Stopping | MachineState::Stopped) {
-                return Ok(());
-            }
-            let answer = self.client.stop_instances().instance_ids(&machine.0).send().await;
-            answer.map(drop).map_err(|error| cloud_error(&error, None, Some(machine)))
-        })
-        .await
+        self.api
+            .within(async {
+                if matches!(self.look(machine).await?, MachineState::Stopping | MachineState::Stopped) {
+                    return Ok(());
+                }
+                let answer = self.api.client.stop_instances().instance_ids(&machine.0).send().await;
+                answer.map(drop).map_err(|error| cloud_error(&error, None, Some(machine)))
+            })
+            .await
     }
 
     async fn terminate(&self, machine: &MachineId) -> Result<(), CloudError> {
-        self.within(async {
-            if matches!(self.look(machine).await?, MachineState::Terminating | MachineState::Terminated) {
-                return Ok(());
-            }
-            let answer = self.client.terminate_instances().instance_ids(&machine.0).send().await;
-            answer.map(drop).map_err(|error| cloud_error(&error, None, Some(machine)))
-        })
-        .await
+        self.api
+            .within(async {
+                if matches!(self.look(machine).await?, MachineState::Terminating | MachineState::Terminated) {
+                    return Ok(());
+                }
+                let answer = self.api.client.terminate_instances().instance_ids(&machine.0).send().await;
+                answer.map(drop).map_err(|error| cloud_error(&error, None, Some(machine)))
+            })
+            .await
     }
 
     /// None: EC2 tells no prices, and its price list has an API, an endpoint and permissions of its own.
@@ -338,6 +256,11 @@ fn token(mesh: &str, number: u64) -> String {
 
 fn tag(key: &str, value: String) -> Tag {
     Tag::builder().key(key).value(value).build()
+}
+
+/// The filter for a tag.
+fn tagged(key: &str) -> String {
+    format!("tag:{key}")
 }
 
 fn value<'a>(instance: &'a Instance, key: &str) -> Option<&'a str> {
@@ -360,10 +283,4 @@ fn state(instance: &Instance) -> Option<MachineState> {
         InstanceStateName::Terminated => Some(MachineState::Terminated),
         _ => None,
     }
-}
-
-/// One HTTP client for calls and credentials, with the system's certificates.
-fn http_client() -> SharedHttpClient {
-    let builder = aws_smithy_http_client::Builder::new();
-    builder.tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build_https()
 }

@@ -1,4 +1,4 @@
-import type { ApiError, Event, MeshStatus, RoomDetail, Rooms } from '../protocol.js';
+import type { ApiError, Event, MeshStatus, RoomDetail, Rooms, Scaling } from '../protocol.js';
 import { SseParser } from './sse.js';
 
 const TOKEN = 'skein.operator-token';
@@ -46,6 +46,18 @@ export class Api {
 
   mesh(): Promise<MeshStatus> {
     return this.#json('/v1/mesh');
+  }
+
+  /** What the leader does about machines; nothing where nobody scales. */
+  async scaling(): Promise<Scaling | undefined> {
+    try {
+      const scaling = await this.#json<Scaling>('/v1/scaling');
+      // A leader of an earlier version tells less.
+      return { ...scaling, machines: scaling.machines ?? [], min_nodes: scaling.min_nodes ?? 0, max_nodes: scaling.max_nodes ?? 0 };
+    } catch (error) {
+      if (error instanceof ApiProblem && error.status === 404) return undefined;
+      throw error;
+    }
   }
 
   rooms(): Promise<Rooms> {

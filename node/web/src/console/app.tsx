@@ -6,6 +6,7 @@ import { NodeCards } from './nodes.js';
 import { MeshPicture } from './picture.js';
 import { RoomView } from './room-view.js';
 import { RoomList } from './rooms.js';
+import { ScalingPanel } from './scaling.js';
 import { load } from './shape.js';
 import type { Feed, Store } from './store.js';
 
@@ -54,6 +55,7 @@ export function App({ store }: { store: Store }) {
       <main class="columns">
         <section class="left" aria-label="Nodes">
           <MeshPicture mesh={mesh} detail={store.detail} chosen={node} choose={setNode} />
+          {store.scaling && <ScalingPanel scaling={store.scaling} mesh={mesh} problem={store.scalingProblem} />}
           <NodeCards mesh={mesh} detail={store.detail} chosen={node} choose={setNode} />
         </section>
         <section class="right" aria-label="Rooms">

@@ -1,4 +1,4 @@
-import type { Event, MeshStatus, RoomDetail, RoomSummary } from '../protocol.js';
+import type { Event, MeshStatus, RoomDetail, RoomSummary, Scaling } from '../protocol.js';
 import { Emitter } from '../sdk/emitter.js';
 import { Api, ApiProblem } from './api.js';
 
@@ -11,6 +11,11 @@ const POLL = 2_000;
 const SLOW_POLL = 5_000;
 /** How long to wait before the events are tried again. */
 const RETRY_EVENTS = 8_000;
+
+/** A new leader has nothing to tell before its first look. One that had nothing so often in a row does not scale. */
+const FIRST_LOOK = 3;
+/** How often to ask it all the same: it may scale after its next start. */
+const UNSCALED = 60_000;
 
 /** What the console knows of the mesh. */
 export interface Picture {
@@ -51,6 +56,12 @@ export class Store extends Emitter<{ changed: [] }> {
   detail: RoomDetail | undefined;
   /** Why the chosen room is not known. */
   detailProblem = '';
+  /** What the leader does about machines; nothing where it does nothing. */
+  scaling: Scaling | undefined;
+  /** Why that is not new. */
+  scalingProblem = '';
+  /** Whom, when, and how often in a row there was nothing to tell. */
+  #scalingAsked = { leader: '', at: 0, nothing: 0 };
   #following: AbortController | undefined;
   #triedEvents = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -89,6 +100,7 @@ export class Store extends Emitter<{ changed: [] }> {
       mesh.nodes.sort(byId);
       this.picture = { mesh, rooms: rooms.rooms.sort(byId), missing: rooms.missing };
       this.#set(this.#following ? 'events' : 'polling');
+      void this.#lookAtScaling(mesh.leader);
       if (!this.#following && Date.now() - this.#triedEvents > RETRY_EVENTS) void this.#follow();
     } catch (error) {
       if (error instanceof ApiProblem && error.status === 401) {
@@ -124,6 +136,27 @@ export class Store extends Emitter<{ changed: [] }> {
     }
     if (this.#following === following) this.#following = undefined;
     if (this.feed === 'events') void this.#poll();
+  }
+
+  /** Asks what the leader does. With no leader it is what the last one did. */
+  async #lookAtScaling(leader: string | null): Promise<void> {
+    if (leader === null) return;
+    if (leader !== this.#scalingAsked.leader) this.#scalingAsked = { leader, at: 0, nothing: 0 };
+    const asked = this.#scalingAsked;
+    const wait = asked.nothing < FIRST_LOOK ? 0 : UNSCALED;
+    if (Date.now() - asked.at < wait) return;
+    asked.at = Date.now();
+    try {
+      const scaling = await this.api.scaling();
+      if (this.#scalingAsked !== asked) return;
+      asked.nothing = scaling ? 0 : asked.nothing + 1;
+      if (scaling || asked.nothing >= FIRST_LOOK) this.scaling = scaling;
+      this.scalingProblem = '';
+    } catch (error) {
+      if (this.#scalingAsked !== asked) return;
+      this.scalingProblem = error instanceof Error ? error.message : String(error);
+    }
+    this.#changed();
   }
 
   #lookSoon(milliseconds: number): void {

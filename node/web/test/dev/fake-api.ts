@@ -1,6 +1,6 @@
 // A made-up mesh for the console: three nodes, some rooms, and something that changes every second.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Event, MeshStatus, NodeStatus, RoomDetail, RoomSummary } from '../../src/protocol.js';
+import type { Event, MeshStatus, NodeStatus, RoomDetail, RoomSummary, Scaling } from '../../src/protocol.js';
 
 const TOKEN = process.env['TOKEN'];
 
@@ -64,7 +64,8 @@ export class FakeApi {
     else if (what === 'rooms' && id) {
       const room = this.rooms.find((one) => one.id === id);
       json(room ? 200 : 404, room ? this.detail(room) : { error: `no room ${id}` });
-    } else if (what === 'rooms') json(200, { rooms: this.rooms, missing: [] });
+    } else if (what === 'scaling' && !process.env['EMPTY']) json(200, this.scaling());
+    else if (what === 'rooms') json(200, { rooms: this.rooms, missing: [] });
     else if (what === 'events' && !process.env['NO_EVENTS']) {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
       response.write(': hello\n\n');
@@ -75,6 +76,37 @@ export class FakeApi {
 
   mesh(): MeshStatus {
     return { mesh: 'demo', node: 'seed-1', leader: 'seed-2', nodes: this.nodes, rooms: this.rooms.length, waiting: 4 };
+  }
+
+  scaling(): Scaling {
+    const now = Date.now();
+    const at = (seconds: number, step: string) => ({ at_ms: now - seconds * 1000, step });
+    const alarm = process.env['STATES'] ? '3 machines in a row never joined the mesh; the next is tried in 240 s' : null;
+    return {
+      leader: 'seed-2',
+      term: 7,
+      wanted_streams: 620,
+      free_streams: 505,
+      booting_streams: 900,
+      grows: true,
+      eta_s: 40,
+      alarm,
+      reasons: ['115 streams are missing', 'machines cost 1.87 of 2.00 an hour'],
+      steps: [
+        at(90_000, 'launch 15 (c7a.xlarge): 240 streams are missing'),
+        at(5400, 'launch 16 (c7a.4xlarge): a room waits whose 900 guaranteed streams have to be on one machine'),
+        at(4000, 'retire 14: it was drained and is empty, after 212 s'),
+        at(300, 'drain demo-15: it was not needed for 10 minutes, and the others carry what there is and half as much again'),
+        at(12, 'launch 17 (c7a.xlarge): 4 joins wait and do not fit into what is free'),
+      ],
+      min_nodes: 3,
+      max_nodes: 12,
+      machines: [
+        { node: 'demo-15', kind: 'c7a.xlarge', state: 'draining', age_s: 90_000 },
+        { node: 'demo-16', kind: 'c7a.4xlarge', state: 'serving', age_s: 5400 },
+        { node: 'demo-17', kind: 'c7a.xlarge', state: 'starting', age_s: 12 },
+      ],
+    };
   }
 
   detail(room: RoomSummary): RoomDetail {

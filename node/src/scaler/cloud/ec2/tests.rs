@@ -2,12 +2,14 @@
 
 mod instance;
 mod moto;
+mod seeds;
 
 use super::*;
 use crate::scaler::cloud::fake_ec2::{Failure, FakeEc2, Rules};
 use crate::scaler::cloud::node_of;
 use aws_sdk_ec2::config::Credentials;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tokio::time::Instant;
 
 fn limits() -> Limits {
@@ -31,10 +33,12 @@ fn settings(endpoint: String) -> Ec2Cloud {
     }
 }
 
+fn credentials() -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(Credentials::new("AKIDFAKE", "hidden", None, None, "test"))
+}
+
 async fn ec2(settings: &Ec2Cloud, limits: Limits) -> Ec2 {
-    let credentials =
-        SharedCredentialsProvider::new(Credentials::new("AKIDFAKE", "hidden", None, None, "test"));
-    Ec2::with("m", settings, 2, limits, Some(credentials)).await.expect("a cloud")
+    Ec2::with("m", settings, 2, limits, Some(credentials())).await.expect("a cloud")
 }
 
 async fn setup(rules: Rules) -> (FakeEc2, Ec2) {

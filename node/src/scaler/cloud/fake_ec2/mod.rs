@@ -85,6 +85,11 @@ pub enum Failure {
         /// EC2's code, such as `UnauthorizedOperation`.
         code: &'static str,
     },
+    /// It is not allowed, which EC2 says in these words, and nothing is done.
+    Denied {
+        /// EC2's message.
+        message: &'static str,
+    },
     /// It is done, and the connection breaks within the answer.
     LostAnswer,
     /// Nothing is done, and the connection breaks.
@@ -226,6 +231,14 @@ impl FakeEc2 {
         }
     }
 
+    /// Gives an instance another private address.
+    pub fn set_address(&self, id: &str, address: &str) {
+        let mut world = self.world.lock();
+        if let Some(instance) = world.instances.iter_mut().find(|instance| instance.id == id) {
+            address.clone_into(&mut instance.address);
+        }
+    }
+
     /// A running instance that nobody launched here.
     pub fn add(&self, tags: &[(&str, &str)]) -> String {
         let mut world = self.world.lock();
@@ -255,6 +268,10 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, headers: HeaderMap, body
             Some(Failure::LostAsking | Failure::Silence) => (failure, Ok(String::new())),
             Some(Failure::Error { status, code }) => {
                 let answer = Err(Wrong(*status, code, "so it was ordered".to_owned()));
+                (failure, answer)
+            }
+            Some(Failure::Denied { message }) => {
+                let answer = Err(Wrong(403, "UnauthorizedOperation", (*message).to_owned()));
                 (failure, answer)
             }
             _ => (failure, world.perform(&action, &headers, parameters)),

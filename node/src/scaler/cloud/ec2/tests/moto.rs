@@ -6,6 +6,7 @@
 
 use super::*;
 use aws_sdk_ec2::types::RequestLaunchTemplateData;
+use skein_bootstrap::seeds::SeedSource;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -54,7 +55,7 @@ async fn machines_on_moto_are_launched_listed_stopped_and_ended() {
     let moto = start(&program).await;
     // It reads what images and types there are when it is first asked.
     let patient = Limits { call: Duration::from_secs(60), attempt: Duration::from_secs(55), ..limits() };
-    let plain = ec2(&settings(moto.url.clone()), patient.clone()).await.client;
+    let plain = ec2(&settings(moto.url.clone()), patient.clone()).await.api.client;
     let images = plain.describe_images().send().await.expect("images");
     let image = images.images()[0].image_id().expect("an id").to_owned();
     let data = RequestLaunchTemplateData::builder().image_id(&image).build();
@@ -100,6 +101,13 @@ async fn machines_on_moto_are_launched_listed_stopped_and_ended() {
     let user_data = user_data.attribute("userData".into()).send().await.expect("an answer");
     let user_data = user_data.user_data().and_then(|data| data.value()).expect("user data");
     assert_eq!(user_data, aws_smithy_types::base64::encode("SKEIN_NUMBER=3\n"));
+
+    // Nodes that look for the mesh find the same machines, and no seed among them.
+    let all = super::seeds::source(&moto.url, "all", patient.clone()).await.find().await.expect("a list");
+    let addresses: BTreeSet<_> = list.iter().filter_map(|machine| machine.address).collect();
+    assert_eq!(all.iter().map(|seed| seed.ip()).collect::<BTreeSet<_>>(), addresses);
+    let seeds = super::seeds::source(&moto.url, "seeds", patient.clone()).await;
+    assert_eq!(seeds.find().await, Ok(Vec::new()));
 
     let state = async |number: u64| {
         let list = cloud.list().await.expect("a list");
