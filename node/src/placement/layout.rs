@@ -231,6 +231,20 @@ impl Layout {
         part.sends.all.packets + (newcomer.one.packets + to_come) * part.peers
     }
 
+    /// What so many of its peers receive who send this: what their consumers cost on the worker that they are on.
+    pub fn consumed(&self, peers: u64, sends: Sends) -> Cost {
+        if self.peers <= 1 {
+            return sends.all.inside();
+        }
+        let received = (self.sends.one * peers).saturating_sub(sends.one);
+        self.most.map_or(received, |most| received.min(most * peers))
+    }
+
+    /// What the peers of a worker send.
+    pub fn sends_at(&self, at: &WorkerAddress) -> Sends {
+        self.parts.get(at).map_or(Sends::NOTHING, |part| part.sends)
+    }
+
     /// What the room costs on each worker.
     pub fn costs(&self) -> Costs {
         let mut passed_on: BTreeMap<&NodeId, Cost> = BTreeMap::new();
@@ -247,12 +261,7 @@ impl Layout {
             let width = self.trees.get(node).map_or(0, RelayTree::width);
             let own = parts.iter().fold(Sends::NOTHING, |sum, (_, part)| sum.plus(part.sends));
             for (index, (at, part)) in parts.iter().enumerate() {
-                let mut cost = if self.peers > 1 {
-                    let received = (self.sends.one * part.peers).saturating_sub(part.sends.one);
-                    self.most.map_or(received, |most| received.min(most * part.peers))
-                } else {
-                    part.sends.all.inside()
-                };
+                let mut cost = self.consumed(part.peers, part.sends);
                 cost += part.sends.all.inside() * others_here + part.sends.all * width;
                 if index == 0 {
                     cost += self.sends.all.saturating_sub(own.all).inside() * others_here;

@@ -161,6 +161,11 @@ fn movable<'a>(
     there
 }
 
+/// What they send together.
+fn sent(going: &[(&SessionId, &Seat)]) -> Sends {
+    going.iter().fold(Sends::NOTHING, |sum, (_, seat)| sum.plus(seat.sends()))
+}
+
 fn shifts(going: &[(&SessionId, &Seat)], to: &WorkerAddress) -> Vec<Shift> {
     going.iter().map(|(id, seat)| Shift { session: **id, from: seat.at.clone(), to: to.clone() }).collect()
 }
@@ -176,6 +181,9 @@ pub fn relieve<R: Rng>(
     rng: &mut R,
 ) -> Vec<Shift> {
     let there = movable(seats, pressed, &may_move);
+    if there.is_empty() {
+        return Vec::new();
+    }
     let before = seats.layout().costs();
     let is_over = field.is_over(pressed);
     let must = is_over || field.left_for_newcomers(pressed, now).is_some_and(|left| left.packets == 0);
@@ -184,7 +192,16 @@ pub fn relieve<R: Rng>(
     let is_large = cost(&before, pressed) > field.comfort();
     let is_stuck = !seats.layout().workers().any(|(at, _)| is_roomy(at, 0, one, field, now));
     let mut some = Vec::new();
+    // Of all that are there at least so much is left wherever they come to; few places have that, and it is soon seen.
+    let all = seats.layout().consumed(there.len() as u64, sent(&there)).packets;
+    let least = all + if must { 0 } else { field.comfort() };
+    let helps_in_part = is_over || (is_stuck && is_large);
     for to in places(seats.layout(), pressed, field, now, rng) {
+        let is_new = seats.layout().peers_at(&to) == 0;
+        let left = field.left_for_newcomers(&to, now).unwrap_or_default();
+        if is_new && !helps_in_part && left.packets < least {
+            continue;
+        }
         let (mut lies, mut count) = (seats.layout().clone(), 0);
         for (_, seat) in &there {
             let Some(after) = can_go(&before, &lies, seat, &to, field, now) else { break };
@@ -193,7 +210,6 @@ pub fn relieve<R: Rng>(
         let after = lies.costs();
         if count == there.len() {
             let more = cost(&after, &to).saturating_sub(cost(&before, &to));
-            let left = field.left_for_newcomers(&to, now).unwrap_or_default();
             if left.packets >= more + if must { 0 } else { field.comfort() } {
                 return shifts(&there, &to);
             }
@@ -284,7 +300,14 @@ pub fn bring_together(
         return Vec::new();
     }
     let before = layout.costs();
-    for (_, to) in others.iter().rev().filter(|(_, at)| field.takes(&at.node, now)) {
+    for (peers, to) in others.iter().rev().filter(|(_, at)| field.takes(&at.node, now)) {
+        // What their consumers take more than the whole room does there now. Mostly that is too much already.
+        let together = layout.sends_at(to).plus(sent(&there));
+        let together = layout.consumed(peers + there.len() as u64, together);
+        let least = together.saturating_sub(before.get(to).copied().unwrap_or_default()).packets;
+        if least > 0 && field.fullness_with(to, least, now).is_none_or(|full| full > COMFORTABLE) {
+            continue;
+        }
         let Some(after) = can_all_go(layout, &there, to, field, now) else { continue };
         let comfortable = price(&before, &after.costs()).iter().all(|(at, more)| {
             field.fullness_with(at, more.packets, now).is_some_and(|full| full <= COMFORTABLE)
