@@ -82,7 +82,9 @@ pub fn make_room<R: Rng>(
         // The last goes first.
         there.sort_by_key(|(id, seat)| std::cmp::Reverse((seat.sends().one.packets, **id)));
     }
-    let room = places(layout, blocked, field, now, rng);
+    // The newcomer receives what all send, wherever it comes to.
+    let least = layout.consumed(1, Sends::NOTHING).packets;
+    let room = places(layout, blocked, least, field, now, rng);
     room.into_iter().find_map(|to| clear(layout, movable.clone(), &to, sends, field, now)).unwrap_or_default()
 }
 
@@ -196,10 +198,10 @@ pub fn relieve<R: Rng>(
     let all = seats.layout().consumed(there.len() as u64, sent(&there)).packets;
     let least = all + if must { 0 } else { field.comfort() };
     let helps_in_part = is_over || (is_stuck && is_large);
-    for to in places(seats.layout(), pressed, field, now, rng) {
-        let is_new = seats.layout().peers_at(&to) == 0;
+    let least = if helps_in_part { 0 } else { least };
+    for to in places(seats.layout(), pressed, least, field, now, rng) {
         let left = field.left_for_newcomers(&to, now).unwrap_or_default();
-        if is_new && !helps_in_part && left.packets < least {
+        if seats.layout().peers_at(&to) == 0 && left.packets < least {
             continue;
         }
         let (mut lies, mut count) = (seats.layout().clone(), 0);
@@ -243,7 +245,7 @@ pub fn leave<R: Rng>(
         let kept = first.iter().filter(|to| **to != seat.at && field.takes(&to.node, now));
         let kept = kept.min_by_key(|to| lies.peers_at(to));
         let kept = kept.and_then(|to| Some((to, moving(&lies, seat, to)?.1)));
-        let places = known.entry(&seat.at).or_insert_with(|| places(layout, &seat.at, field, now, rng));
+        let places = known.entry(&seat.at).or_insert_with(|| places(layout, &seat.at, 0, field, now, rng));
         let place = kept.or_else(|| {
             let go = |to| can_go(&before, &lies, seat, to, field, now);
             places.iter().find_map(|to| Some((to, go(to)?)))
@@ -257,10 +259,11 @@ pub fn leave<R: Rng>(
 }
 
 /// Where peers of a room could go instead of `from`: to its other workers, then to where it fits whole, then to where
-/// most is left.
+/// most is left. Those where the room is not yet have `least` packets a second left.
 fn places<R: Rng>(
     layout: &Layout,
     from: &WorkerAddress,
+    least: u64,
     field: &Field,
     now: Instant,
     rng: &mut R,
@@ -272,12 +275,15 @@ fn places<R: Rng>(
         .map(|(at, _)| at.clone())
         .filter(|at| seen.insert(at.clone()))
         .collect();
-    let whole: Cost = layout.costs().values().copied().sum();
-    for region in field.regions(field.region(&from.node)) {
+    let regions = field.regions(field.region(&from.node));
+    let mut regions = regions.into_iter().filter(|region| field.most_left(region) >= least).peekable();
+    let whole = regions.peek().map(|_| layout.costs().into_values().sum()).unwrap_or_default();
+    for region in regions {
         let need = Need { now: whole, later: whole.packets + field.comfort(), near: &from.node };
         let fits = field.best_fit(region, &need, MOST_PLACES, now, rng);
         let most = field.freest(region, MOST_PLACES, now);
-        found.extend(fits.into_iter().chain(most).filter(|at| seen.insert(at.clone())));
+        let has_least = |at: &WorkerAddress| field.left(at, now).is_none_or(|left| left.packets >= least);
+        found.extend(fits.into_iter().chain(most).filter(|at| has_least(at) && seen.insert(at.clone())));
     }
     found.truncate(2 * MOST_PLACES);
     found
