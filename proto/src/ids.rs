@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use ts_rs::TS;
 
 /// Longest room, peer or node name, in bytes.
@@ -38,10 +39,10 @@ fn check_name(name: &str) -> Result<(), NameError> {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, TS)]
-        #[serde(transparent)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, TS)]
         #[ts(type = "string")]
-        pub struct $name(String);
+        // Shared: placement copies names far more often than it makes them.
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.
@@ -54,7 +55,7 @@ macro_rules! name {
             type Err = NameError;
             fn from_str(name: &str) -> Result<Self, NameError> {
                 check_name(name)?;
-                Ok(Self(name.to_owned()))
+                Ok(Self(name.into()))
             }
         }
 
@@ -69,7 +70,13 @@ macro_rules! name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let name = String::deserialize(deserializer)?;
                 check_name(&name).map_err(|e| serde::de::Error::custom(format!("the name {name:?} {e}")))?;
-                Ok(Self(name))
+                Ok(Self(name.into()))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
     };

@@ -303,6 +303,12 @@ impl Field {
         there.take(most).cloned().collect()
     }
 
+    /// The most that any worker of a region has left, packets a second.
+    pub fn most_left(&self, region: &str) -> u64 {
+        let fullest = self.regions.get(region).and_then(|region| region.by_free.0.last_key_value());
+        fullest.map_or(0, |(free, _)| *free)
+    }
+
     fn total(&self, at: &WorkerAddress) -> u64 {
         self.figures(at).map_or(0, |worker| worker.total)
     }

@@ -34,12 +34,6 @@ pub struct Layout {
     version: u64,
 }
 
-/// The workers of one node, in order: a producer from another node comes to the first one and goes on from there.
-struct NodeParts<'a> {
-    node: &'a NodeId,
-    parts: Vec<(&'a WorkerAddress, &'a Part)>,
-}
-
 impl Layout {
     /// A room without peers. `fan_out` is how many other nodes one node sends a producer to at most.
     pub fn new(fan_out: usize) -> Self {
@@ -107,15 +101,9 @@ impl Layout {
         self.parts.range(first..).next().is_some_and(|(at, _)| at.node == *node)
     }
 
-    fn nodes(&self) -> Vec<NodeParts<'_>> {
-        let mut nodes: Vec<NodeParts<'_>> = Vec::new();
-        for (at, part) in &self.parts {
-            match nodes.last_mut() {
-                Some(last) if *last.node == at.node => last.parts.push((at, part)),
-                _ => nodes.push(NodeParts { node: &at.node, parts: vec![(at, part)] }),
-            }
-        }
-        nodes
+    fn nodes(&self) -> impl Iterator<Item = &NodeId> {
+        let mut last = None;
+        self.parts.keys().map(|at| &at.node).filter(move |node| last.replace(*node) != Some(*node))
     }
 
     fn node_sends(&self, node: &NodeId) -> Sends {
@@ -171,8 +159,8 @@ impl Layout {
     pub fn send(&mut self, at: &WorkerAddress, before: Sends, now: Sends) -> Result<(), TooWide> {
         if now != Sends::NOTHING && !self.trees.contains_key(&at.node) {
             let mut tree = RelayTree::default();
-            for node in self.nodes().iter().filter(|node| *node.node != at.node) {
-                tree.add(node.node, self.fan_out)?;
+            for node in self.nodes().filter(|node| **node != at.node) {
+                tree.add(node, self.fan_out)?;
             }
             self.trees.insert(at.node.clone(), tree);
             self.version += 1;
@@ -231,6 +219,20 @@ impl Layout {
         part.sends.all.packets + (newcomer.one.packets + to_come) * part.peers
     }
 
+    /// What so many of its peers receive who send this: what their consumers cost on the worker that they are on.
+    pub fn consumed(&self, peers: u64, sends: Sends) -> Cost {
+        if self.peers <= 1 {
+            return sends.all.inside();
+        }
+        let received = (self.sends.one * peers).saturating_sub(sends.one);
+        self.most.map_or(received, |most| received.min(most * peers))
+    }
+
+    /// What the peers of a worker send.
+    pub fn sends_at(&self, at: &WorkerAddress) -> Sends {
+        self.parts.get(at).map_or(Sends::NOTHING, |part| part.sends)
+    }
+
     /// What the room costs on each worker.
     pub fn costs(&self) -> Costs {
         let mut passed_on: BTreeMap<&NodeId, Cost> = BTreeMap::new();
@@ -242,19 +244,17 @@ impl Layout {
             }
         }
         let mut costs = Costs::new();
-        for NodeParts { node, parts } in self.nodes() {
+        let parts: Vec<_> = self.parts.iter().collect();
+        for parts in parts.chunk_by(|(a, _), (b, _)| a.node == b.node) {
+            let Some((WorkerAddress { node, .. }, _)) = parts.first() else { continue };
             let others_here = parts.len() as u64 - 1;
             let width = self.trees.get(node).map_or(0, RelayTree::width);
             let own = parts.iter().fold(Sends::NOTHING, |sum, (_, part)| sum.plus(part.sends));
             for (index, (at, part)) in parts.iter().enumerate() {
-                let mut cost = if self.peers > 1 {
-                    let received = (self.sends.one * part.peers).saturating_sub(part.sends.one);
-                    self.most.map_or(received, |most| received.min(most * part.peers))
-                } else {
-                    part.sends.all.inside()
-                };
+                let mut cost = self.consumed(part.peers, part.sends);
                 cost += part.sends.all.inside() * others_here + part.sends.all * width;
                 if index == 0 {
+                    // What comes from other nodes comes to the first of a node's workers, and goes on from there.
                     cost += self.sends.all.saturating_sub(own.all).inside() * others_here;
                     cost += passed_on.get(node).copied().unwrap_or_default();
                 }

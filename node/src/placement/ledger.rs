@@ -22,7 +22,7 @@ pub const GUARANTEE_LIFE: Duration = Duration::from_secs(15);
 /// that the room sends there to come with it, and without this it could never leave. A hundredth, and on small workers as
 /// much as a small room needs.
 pub fn kept_for_moves(worker_packets: u64) -> u64 {
-    let small_room = REFERENCE.packets * 8;
+    let small_room = REFERENCE.packets * 4;
     (worker_packets / 100).max(small_room.min(worker_packets / 20))
 }
 

@@ -82,7 +82,9 @@ pub fn make_room<R: Rng>(
         // The last goes first.
         there.sort_by_key(|(id, seat)| std::cmp::Reverse((seat.sends().one.packets, **id)));
     }
-    let room = places(layout, blocked, field, now, rng);
+    // The newcomer receives what all send, wherever it comes to.
+    let least = layout.consumed(1, Sends::NOTHING).packets;
+    let room = places(layout, blocked, least, field, now, rng);
     room.into_iter().find_map(|to| clear(layout, movable.clone(), &to, sends, field, now)).unwrap_or_default()
 }
 
@@ -161,6 +163,11 @@ fn movable<'a>(
     there
 }
 
+/// What they send together.
+fn sent(going: &[(&SessionId, &Seat)]) -> Sends {
+    going.iter().fold(Sends::NOTHING, |sum, (_, seat)| sum.plus(seat.sends()))
+}
+
 fn shifts(going: &[(&SessionId, &Seat)], to: &WorkerAddress) -> Vec<Shift> {
     going.iter().map(|(id, seat)| Shift { session: **id, from: seat.at.clone(), to: to.clone() }).collect()
 }
@@ -176,6 +183,9 @@ pub fn relieve<R: Rng>(
     rng: &mut R,
 ) -> Vec<Shift> {
     let there = movable(seats, pressed, &may_move);
+    if there.is_empty() {
+        return Vec::new();
+    }
     let before = seats.layout().costs();
     let is_over = field.is_over(pressed);
     let must = is_over || field.left_for_newcomers(pressed, now).is_some_and(|left| left.packets == 0);
@@ -184,7 +194,16 @@ pub fn relieve<R: Rng>(
     let is_large = cost(&before, pressed) > field.comfort();
     let is_stuck = !seats.layout().workers().any(|(at, _)| is_roomy(at, 0, one, field, now));
     let mut some = Vec::new();
-    for to in places(seats.layout(), pressed, field, now, rng) {
+    // Of all that are there at least so much is left wherever they come to; few places have that, and it is soon seen.
+    let all = seats.layout().consumed(there.len() as u64, sent(&there)).packets;
+    let least = all + if must { 0 } else { field.comfort() };
+    let helps_in_part = is_over || (is_stuck && is_large);
+    let least = if helps_in_part { 0 } else { least };
+    for to in places(seats.layout(), pressed, least, field, now, rng) {
+        let left = field.left_for_newcomers(&to, now).unwrap_or_default();
+        if seats.layout().peers_at(&to) == 0 && left.packets < least {
+            continue;
+        }
         let (mut lies, mut count) = (seats.layout().clone(), 0);
         for (_, seat) in &there {
             let Some(after) = can_go(&before, &lies, seat, &to, field, now) else { break };
@@ -193,7 +212,6 @@ pub fn relieve<R: Rng>(
         let after = lies.costs();
         if count == there.len() {
             let more = cost(&after, &to).saturating_sub(cost(&before, &to));
-            let left = field.left_for_newcomers(&to, now).unwrap_or_default();
             if left.packets >= more + if must { 0 } else { field.comfort() } {
                 return shifts(&there, &to);
             }
@@ -227,7 +245,7 @@ pub fn leave<R: Rng>(
         let kept = first.iter().filter(|to| **to != seat.at && field.takes(&to.node, now));
         let kept = kept.min_by_key(|to| lies.peers_at(to));
         let kept = kept.and_then(|to| Some((to, moving(&lies, seat, to)?.1)));
-        let places = known.entry(&seat.at).or_insert_with(|| places(layout, &seat.at, field, now, rng));
+        let places = known.entry(&seat.at).or_insert_with(|| places(layout, &seat.at, 0, field, now, rng));
         let place = kept.or_else(|| {
             let go = |to| can_go(&before, &lies, seat, to, field, now);
             places.iter().find_map(|to| Some((to, go(to)?)))
@@ -241,10 +259,11 @@ pub fn leave<R: Rng>(
 }
 
 /// Where peers of a room could go instead of `from`: to its other workers, then to where it fits whole, then to where
-/// most is left.
+/// most is left. Those where the room is not yet have `least` packets a second left.
 fn places<R: Rng>(
     layout: &Layout,
     from: &WorkerAddress,
+    least: u64,
     field: &Field,
     now: Instant,
     rng: &mut R,
@@ -256,12 +275,15 @@ fn places<R: Rng>(
         .map(|(at, _)| at.clone())
         .filter(|at| seen.insert(at.clone()))
         .collect();
-    let whole: Cost = layout.costs().values().copied().sum();
-    for region in field.regions(field.region(&from.node)) {
+    let regions = field.regions(field.region(&from.node));
+    let mut regions = regions.into_iter().filter(|region| field.most_left(region) >= least).peekable();
+    let whole = regions.peek().map(|_| layout.costs().into_values().sum()).unwrap_or_default();
+    for region in regions {
         let need = Need { now: whole, later: whole.packets + field.comfort(), near: &from.node };
         let fits = field.best_fit(region, &need, MOST_PLACES, now, rng);
         let most = field.freest(region, MOST_PLACES, now);
-        found.extend(fits.into_iter().chain(most).filter(|at| seen.insert(at.clone())));
+        let has_least = |at: &WorkerAddress| field.left(at, now).is_none_or(|left| left.packets >= least);
+        found.extend(fits.into_iter().chain(most).filter(|at| has_least(at) && seen.insert(at.clone())));
     }
     found.truncate(2 * MOST_PLACES);
     found
@@ -284,7 +306,14 @@ pub fn bring_together(
         return Vec::new();
     }
     let before = layout.costs();
-    for (_, to) in others.iter().rev().filter(|(_, at)| field.takes(&at.node, now)) {
+    for (peers, to) in others.iter().rev().filter(|(_, at)| field.takes(&at.node, now)) {
+        // What their consumers take more than the whole room does there now. Mostly that is too much already.
+        let together = layout.sends_at(to).plus(sent(&there));
+        let together = layout.consumed(peers + there.len() as u64, together);
+        let least = together.saturating_sub(before.get(to).copied().unwrap_or_default()).packets;
+        if least > 0 && field.fullness_with(to, least, now).is_none_or(|full| full > COMFORTABLE) {
+            continue;
+        }
         let Some(after) = can_all_go(layout, &there, to, field, now) else { continue };
         let comfortable = price(&before, &after.costs()).iter().all(|(at, more)| {
             field.fullness_with(at, more.packets, now).is_some_and(|full| full <= COMFORTABLE)

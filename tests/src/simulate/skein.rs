@@ -21,7 +21,8 @@ use skein_proto::ids::{NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddr
 use skein_proto::room::{RoomMode, RoomOptions, RoomWish};
 use skein_proto::rpc::{Claim, HostMessage, Json, Outlook, PeerEntry, ProducerEntry, RosterChange};
 use skein_proto::signaling::{Device, MediaKind, Role};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
 /// What the node's configuration has.
@@ -63,6 +64,8 @@ struct Room {
     lonely: u64,
     spent: u64,
     hosts: HashMap<usize, u32>,
+    /// When it is looked at next for whether it could lie better, where it is to be.
+    looks_at: Option<Instant>,
 }
 
 /// The mesh.
@@ -71,8 +74,9 @@ pub struct Skein {
     now: Instant,
     hosts: Hosts,
     rooms: HashMap<u32, Room>,
-    /// Rooms on several workers.
-    split: BTreeSet<u32>,
+    /// Rooms that may lie better, by when they are looked at. Only those are that are on several workers or on a crowded
+    /// one; homes look at all, and find nothing for the others.
+    looks: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Which rooms each worker has.
     on: HashMap<WorkerAddress, BTreeSet<u32>>,
     /// Peers that were promoted, and may not send yet.
@@ -109,7 +113,7 @@ impl Skein {
             now: start,
             hosts: Hosts::new(spec, start),
             rooms: HashMap::new(),
-            split: BTreeSet::new(),
+            looks: BinaryHeap::new(),
             on: HashMap::new(),
             waiting: BTreeMap::new(),
             balance_at: start + BALANCE,
@@ -152,14 +156,47 @@ impl Skein {
                 rooms.remove(&key);
             }
         }
+        let mut looks = false;
         for at in after.keys().filter(|at| !before.contains_key(*at)) {
+            looks |= after.len() > 1 || self.hosts.crowded.contains(at);
             self.on.entry(at.clone()).or_default().insert(key);
         }
-        if after.len() > 1 {
-            self.split.insert(key);
-        } else {
-            self.split.remove(&key);
+        if looks {
+            self.look_later(key);
         }
+    }
+
+    /// A room is to be looked at for whether it could lie better, as soon as its home would.
+    fn look_later(&mut self, key: u32) {
+        let Some(room) = self.rooms.get_mut(&key) else { return };
+        let at = room.home.looks_at().unwrap_or(self.now);
+        if room.looks_at.is_none_or(|known| at < known) {
+            room.looks_at = Some(at);
+            self.looks.push(Reverse((at, key)));
+        }
+    }
+
+    /// The rooms whose turn it is to be looked at.
+    fn take_due(&mut self) -> BTreeSet<u32> {
+        for at in std::mem::take(&mut self.hosts.crowded_lately) {
+            for key in self.on.get(&at).cloned().unwrap_or_default() {
+                self.look_later(key);
+            }
+        }
+        let mut due = BTreeSet::new();
+        while self.looks.peek().is_some_and(|Reverse((at, _))| *at <= self.now)
+            && let Some(Reverse((at, key))) = self.looks.pop()
+        {
+            let Some(room) = self.rooms.get_mut(&key).filter(|room| room.looks_at == Some(at)) else {
+                continue;
+            };
+            room.looks_at = None;
+            if room.costs.len() > 1 || room.costs.keys().any(|at| self.hosts.crowded.contains(at)) {
+                due.insert(key);
+            }
+        }
+        due.extend(self.hosts.overloaded.iter().filter_map(|at| self.on.get(at)).flatten());
+        due
     }
 
     fn session(&mut self) -> SessionId {
@@ -376,6 +413,9 @@ impl Skein {
             self.moves += 1;
             moved = true;
         }
+        if moved {
+            self.look_later(key);
+        }
         moved
     }
 
@@ -386,9 +426,9 @@ impl Skein {
                 self.change(Duration::ZERO, key, media);
             }
         }
-        let crowded = self.hosts.crowded.iter().filter_map(|at| self.on.get(at)).flatten();
-        for key in self.split.iter().chain(crowded).copied().collect::<BTreeSet<_>>() {
+        for key in self.take_due() {
             self.better(key);
+            self.look_later(key);
         }
     }
 
@@ -426,6 +466,7 @@ impl Skein {
             lonely: 0,
             spent: 0,
             hosts: HashMap::new(),
+            looks_at: None,
         };
         self.rooms.insert(key, room);
     }
@@ -435,7 +476,6 @@ impl Skein {
             && let Some(room) = self.rooms.remove(&key)
         {
             self.hosts.typical(room.home_at).ended(room.home.peak());
-            self.split.remove(&key);
         }
     }
 }

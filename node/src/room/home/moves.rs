@@ -139,6 +139,11 @@ impl HomeRoom {
         self.grew || self.is_due(now) || self.is_over(field)
     }
 
+    /// From when on [`Self::better`] would look; none where it would at once.
+    pub fn looks_at(&self) -> Option<Instant> {
+        self.look_at.filter(|_| !self.grew)
+    }
+
     /// Whether somebody came since it was looked at last for whether it lies well.
     pub fn grew(&self) -> bool {
         self.grew

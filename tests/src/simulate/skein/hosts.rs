@@ -41,6 +41,10 @@ pub struct Hosts {
     pub field: Field,
     /// Workers that are crowded.
     pub crowded: BTreeSet<WorkerAddress>,
+    /// Those of them that were not when this was last taken.
+    pub crowded_lately: Vec<WorkerAddress>,
+    /// Workers that said that they carry more than they should.
+    pub overloaded: BTreeSet<WorkerAddress>,
     /// When which node's figures are heard.
     gossip: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Nodes say their figures once a second even when nothing changes, so they never get old.
@@ -74,6 +78,8 @@ impl Hosts {
             nodes,
             field: Field::default(),
             crowded: BTreeSet::new(),
+            crowded_lately: Vec::new(),
+            overloaded: BTreeSet::new(),
             gossip: BinaryHeap::new(),
             never_old: start + Duration::from_secs(1 << 32),
             over: 0,
@@ -136,10 +142,15 @@ impl Hosts {
         let figures: Vec<_> = (0..self.spec.workers).map(|worker| node.ledger.figures(worker)).collect();
         for (f, worker) in figures.iter().zip(0..) {
             let at = WorkerAddress { node: node.id.clone(), worker };
-            if f.free * 4 < f.total {
-                self.crowded.insert(at);
+            if f.used > f.total {
+                self.overloaded.insert(at.clone());
             } else {
+                self.overloaded.remove(&at);
+            }
+            if f.free * 4 >= f.total {
                 self.crowded.remove(&at);
+            } else if self.crowded.insert(at.clone()) {
+                self.crowded_lately.push(at);
             }
         }
         let over =
