@@ -234,14 +234,22 @@ impl Consumer {
     /// # Errors
     /// When the worker is gone.
     pub async fn reconsider(&self) -> Result<(), MediaError> {
-        if self.starts_low() {
-            self.start_low().await?;
-            return self.request_key_frame().await;
-        }
-        let Some(wanted) = self.consumer.preferred_layers() else { return Ok(()) };
+        let low = self.starts_low();
+        let wanted = if low {
+            self.low.lock().held = true;
+            Some(LOWEST)
+        } else {
+            self.consumer.preferred_layers()
+        };
+        let Some(wanted) = wanted else { return Ok(()) };
         // It does so when other layers are preferred than before, and only then.
         bounded(self.consumer.set_preferred_layers(others_than(wanted))).await?;
-        bounded(self.consumer.set_preferred_layers(wanted)).await
+        bounded(self.consumer.set_preferred_layers(wanted)).await?;
+        if low {
+            // It asks for none where it dropped the one that it had asked for.
+            self.request_key_frame().await?;
+        }
+        Ok(())
     }
 
     /// How well it arrives.
