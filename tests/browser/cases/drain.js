@@ -2,13 +2,9 @@
 import assert from 'node:assert/strict';
 import { Peer } from '../lib/peer.js';
 import { onMesh, part } from '../lib/suite.js';
+import { longestStand } from '../lib/stand.js';
 import { sleep, until } from '../lib/wait.js';
 
-/**
- * The longest that a move may have a picture stand still, in milliseconds, at who is moved and at who sees it; over and
- * above three times what pictures do at rest on a machine that does all this at once.
- */
-const GAP = 200;
 const camera = { width: 320, height: 180, frameRate: 20 };
 
 onMesh('drain: a node under a call', { nodes: 3, set: { 'placement.prefer': 'entry' } }, async (t, mesh) => {
@@ -56,7 +52,7 @@ onMesh('drain: a node under a call', { nodes: 3, set: { 'placement.prefer': 'ent
     for (const [here, there] of both) {
       const measured = await here.frames(there.id);
       t.diagnostic(`${there.id} as ${here.id} sees them: ${JSON.stringify(measured)}; at rest ${rest} ms`);
-      const longest = GAP + 3 * rest;
+      const longest = longestStand(rest);
       assert.ok(measured.longest < longest, `${there.id}'s picture stood still for ${measured.longest} ms at ${here.id}`);
       assert.deepEqual(await here.page.evaluate(() => window.noticed), [], `what ${here.id} noticed`);
       await here.sees(there.id);

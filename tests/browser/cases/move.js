@@ -2,13 +2,9 @@
 import assert from 'node:assert/strict';
 import { Peer } from '../lib/peer.js';
 import { onMesh, part } from '../lib/suite.js';
+import { longestStand } from '../lib/stand.js';
 import { sleep, until } from '../lib/wait.js';
 
-/**
- * The longest that a move may have a picture stand still, in milliseconds, at who is moved and at who sees it; over and
- * above three times what pictures do at rest on a machine that does all this at once.
- */
-const GAP = 200;
 /** Twenty pictures a second, as the fake camera has them, and little to encode. */
 const camera = { width: 320, height: 180, frameRate: 20 };
 
@@ -138,13 +134,13 @@ async function assertUnnoticed(both) {
  * Since it was asked last, no picture has stood still for too long; so many elements have shown it in all. Answers how long
  * one has at most.
  */
-async function assertEven(t, both, when, { rest = GAP, elements = 1 } = {}) {
+async function assertEven(t, both, when, { rest = 0, elements = 1 } = {}) {
   let most = 0;
   for (const [here, there] of both) {
     const measured = await here.frames(there.id);
     t.diagnostic(`${when}, ${there.id} as ${here.id} sees them: ${JSON.stringify(measured)}`);
     assert.ok(measured.frames > 20, `${here.id} saw ${measured.frames} frames ${when}`);
-    const longest = GAP + 3 * rest;
+    const longest = longestStand(rest);
     most = Math.max(most, measured.longest);
     assert.ok(measured.longest < longest, `${there.id}'s picture stood still for ${measured.longest} ms at ${here.id}, ${when}`);
     assert.ok(measured.elements >= elements, `${here.id}'s picture was not replaced ${when}`);
