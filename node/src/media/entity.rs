@@ -188,6 +188,15 @@ impl Consumer {
         is_vp8 && self.consumer.r#type() == MediasoupType::Svc
     }
 
+    /// From now on the lowest layers count as what is preferred, where it has to start with them. Answers whether it has.
+    fn hold_low(&self) -> bool {
+        let starts_low = self.starts_low();
+        if starts_low {
+            self.low.lock().held = true;
+        }
+        starts_low
+    }
+
     /// Prefers the lowest layers until some are sent.
     ///
     /// Of a single VP8 stream with temporal layers the worker drops the key frame that it waits for where more than the
@@ -198,10 +207,9 @@ impl Consumer {
     /// # Errors
     /// When the worker is gone.
     pub async fn start_low(&self) -> Result<(), MediaError> {
-        if !self.starts_low() {
+        if !self.hold_low() {
             return Ok(());
         }
-        self.low.lock().held = true;
         bounded(self.consumer.set_preferred_layers(LOWEST)).await
     }
 
@@ -234,13 +242,8 @@ impl Consumer {
     /// # Errors
     /// When the worker is gone.
     pub async fn reconsider(&self) -> Result<(), MediaError> {
-        let low = self.starts_low();
-        let wanted = if low {
-            self.low.lock().held = true;
-            Some(LOWEST)
-        } else {
-            self.consumer.preferred_layers()
-        };
+        let low = self.hold_low();
+        let wanted = if low { Some(LOWEST) } else { self.consumer.preferred_layers() };
         let Some(wanted) = wanted else { return Ok(()) };
         // It does so when other layers are preferred than before, and only then.
         bounded(self.consumer.set_preferred_layers(others_than(wanted))).await?;

@@ -411,7 +411,7 @@ impl Leader {
         }
     }
 
-    fn keep(&self, outcome: Outcome) {
+    fn keep(&self, mut outcome: Outcome) {
         let at_ms = now_ms();
         let mut last = self.last.lock();
         for step in &outcome.done {
@@ -425,8 +425,8 @@ impl Leader {
         {
             tracing::error!(alarm, "scaling needs somebody to look at it");
         }
-        if let Some(machines) = &outcome.machines {
-            last.machines.clone_from(machines);
+        if let Some(machines) = outcome.machines.take() {
+            last.machines = machines;
         }
         last.outcome = Some(outcome);
     }

@@ -8,6 +8,8 @@ use skein_proto::rpc::{DataProducerEntry, ProducerEntry};
 use skein_proto::signaling::{
     NewConsumer, NewDataConsumer, Notification, SctpStreamParameters, ServerRequest,
 };
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -101,7 +103,7 @@ impl Session {
             tracing::debug!(session = %self.open.session, producer = %entry.id, "the client cannot receive it");
             // Either the client lacks the codec, for good, or the producer's pipe broke a moment ago: after a few tries
             // it must be the former, and the producer stays taken.
-            self.try_again(&entry.id);
+            try_again(&mut self.unreceived, &mut self.taken, &entry.id);
             return Ok(());
         }
         let consumer = match transport.transport.consume(&entry.id, capabilities).await {
@@ -272,28 +274,15 @@ impl Session {
         match asked {
             Asked::Consumer(id) => {
                 if let Some(receiving) = self.consumers.remove(&id).filter(|_| !unwanted) {
-                    self.try_again(&receiving.producer);
+                    try_again(&mut self.unreceived, &mut self.taken, &receiving.producer);
                 }
             }
             Asked::DataConsumer(id) => {
                 if let Some(receiving) = self.data_consumers.remove(&id).filter(|_| !unwanted) {
-                    let tries = self.data_unreceived.entry(receiving.producer.clone()).or_insert(0);
-                    *tries += 1;
-                    if *tries < TRIES {
-                        self.data_taken.remove(&receiving.producer);
-                    }
+                    try_again(&mut self.data_unreceived, &mut self.data_taken, &receiving.producer);
                 }
             }
             Asked::Move => self.room.stay(self.open.session),
-        }
-    }
-
-    /// The client did not get a producer: it is offered that again, up to some number of times.
-    fn try_again(&mut self, producer: &ProducerId) {
-        let tries = self.unreceived.entry(producer.clone()).or_insert(0);
-        *tries += 1;
-        if *tries < TRIES {
-            self.taken.remove(producer);
         }
     }
 
@@ -342,5 +331,14 @@ impl Session {
         self.data_taken.remove(&receiving.producer);
         drop(receiving);
         self.notify(Notification::DataConsumerClosed { data_consumer_id: id }).await
+    }
+}
+
+/// The client did not get a producer or data producer: it is offered that again, up to some number of times.
+fn try_again<Id: Clone + Eq + Hash>(unreceived: &mut HashMap<Id, u8>, taken: &mut HashSet<Id>, id: &Id) {
+    let tries = unreceived.entry(id.clone()).or_insert(0);
+    *tries += 1;
+    if *tries < TRIES {
+        taken.remove(id);
     }
 }

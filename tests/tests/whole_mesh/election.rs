@@ -29,18 +29,24 @@ async fn agree(mesh: &Mesh, nodes: &[usize]) -> anyhow::Result<usize> {
     .await
 }
 
+/// Three nodes whose wires can be cut, with the index of the one that leads and those of the others.
+async fn three_that_vote() -> anyhow::Result<(Mesh, usize, Vec<usize>)> {
+    let mesh = MeshBuilder::new()
+        .wired()
+        .set("election.voters", r#"["n1", "n2", "n3"]"#)
+        .set("election.lease_s", "2.0")
+        .set("election.renew_s", "0.5")
+        .start()
+        .await?;
+    let first = agree(&mesh, &[0, 1, 2]).await?;
+    let others = (0..3).filter(|index| *index != first).collect();
+    Ok((mesh, first, others))
+}
+
 #[test]
 fn a_leader_that_is_cut_off_is_succeeded_and_follows_when_it_is_back() {
     run(120, async {
-        let mesh = MeshBuilder::new()
-            .wired()
-            .set("election.voters", r#"["n1", "n2", "n3"]"#)
-            .set("election.lease_s", "2.0")
-            .set("election.renew_s", "0.5")
-            .start()
-            .await?;
-        let first = agree(&mesh, &[0, 1, 2]).await?;
-        let others: Vec<_> = (0..3).filter(|index| *index != first).collect();
+        let (mesh, first, others) = three_that_vote().await?;
         mesh.cut_off(first);
         let second = agree(&mesh, &others).await?;
         // It let go of the lease before anybody else could have it.
@@ -65,15 +71,7 @@ fn a_leader_that_is_cut_off_is_succeeded_and_follows_when_it_is_back() {
 #[test]
 fn a_follower_that_is_cut_off_changes_nothing_for_the_others() {
     run(120, async {
-        let mesh = MeshBuilder::new()
-            .wired()
-            .set("election.voters", r#"["n1", "n2", "n3"]"#)
-            .set("election.lease_s", "2.0")
-            .set("election.renew_s", "0.5")
-            .start()
-            .await?;
-        let first = agree(&mesh, &[0, 1, 2]).await?;
-        let others: Vec<_> = (0..3).filter(|index| *index != first).collect();
+        let (mesh, first, others) = three_that_vote().await?;
         mesh.cut_off(others[0]);
         let pair = [first, others[1]];
         wait::until("it is missed", ELECTION, async || {

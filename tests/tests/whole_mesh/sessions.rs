@@ -185,13 +185,17 @@ async fn one_who_answers() -> anyhow::Result<(Mesh, Peer, Protoo)> {
     Ok((mesh, alice, other))
 }
 
-async fn has_no_consumer(mesh: &Mesh) -> anyhow::Result<()> {
+/// The consumer is closed, and after so many offers there is no other.
+async fn is_closed_for_good(mesh: &Mesh, client: &Protoo, offers: usize) -> anyhow::Result<()> {
     wait::until("the consumer is closed", SOON, async || {
         let node = mesh.operator(1).node().await?;
         ensure!(node.consumers == 0, "{node:?}");
         Ok(())
     })
-    .await
+    .await?;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(client.server_requests().len(), offers);
+    Ok(())
 }
 
 #[test]
@@ -202,10 +206,7 @@ fn a_consumer_that_is_not_wanted_is_closed_and_not_offered_again() {
         assert_eq!(request.data["producerId"], json!(alice.producer(Kind::Audio)?));
         assert_eq!(request.data["peerId"], "alice");
         picky.reject(request.id.context("an id")?, 403, "no, thanks").await;
-        has_no_consumer(&mesh).await?;
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        assert_eq!(picky.server_requests().len(), 1);
-        Ok(())
+        is_closed_for_good(&mesh, &picky, 1).await
     });
 }
 
@@ -220,10 +221,7 @@ fn a_consumer_that_a_client_failed_to_make_is_offered_again_but_not_for_ever() {
             seen.insert(request.data["id"].as_str().context("an id")?.to_owned());
             clumsy.reject(request.id.context("an id")?, 500, "it fell").await;
         }
-        has_no_consumer(&mesh).await?;
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        assert_eq!(clumsy.server_requests().len(), 3);
-        Ok(())
+        is_closed_for_good(&mesh, &clumsy, 3).await
     });
 }
 
