@@ -29,7 +29,7 @@ pub use observer::{Heard, SpeakerObserver};
 pub use pipe::{PipeConsumer, PipeTransport, PipedProducer};
 pub use router::Router;
 pub use thread::Thread;
-pub use transport::{TransportOptions, WebRtcTransport};
+pub use transport::{Capabilities, TransportOptions, WebRtcTransport};
 pub use worker::{Worker, Workers};
 
 use serde::de::DeserializeOwned;

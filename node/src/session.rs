@@ -11,7 +11,9 @@ mod request;
 mod stage;
 mod stalled;
 
-use crate::media::{Consumer, Counted, DataConsumer, DataProducer, MediaEvent, Producer, WebRtcTransport};
+use crate::media::{
+    Capabilities, Consumer, Counted, DataConsumer, DataProducer, MediaEvent, Producer, WebRtcTransport,
+};
 use crate::mesh::{MeshError, MeshReceiver, MeshSender, MeshStream, View};
 use crate::room::data::DataLease;
 use crate::room::host::RoomEvent;
@@ -29,7 +31,7 @@ use skein_proto::ids::{
 use skein_proto::operator::NodeState;
 use skein_proto::rpc::{DataProducerEntry, ProducerEntry, SessionFrame, SessionOpen};
 use skein_proto::signaling::{
-    self, ClientFrame, ClientRequest, MediaKind, Notification, RtpCapabilities, Score, ServerRequest,
+    self, ClientFrame, ClientRequest, MediaKind, Notification, Score, ServerRequest,
 };
 use stalled::Stalled;
 use std::collections::{HashMap, HashSet};
@@ -107,7 +109,7 @@ enum Asked {
 
 /// What the peer said when it joined.
 struct Joined {
-    capabilities: Option<RtpCapabilities>,
+    capabilities: Option<Capabilities>,
 }
 
 /// One peer on its host.

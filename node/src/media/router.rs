@@ -1,7 +1,7 @@
 //! A router: what one room has on one worker.
 
 use super::transport::{TransportOptions, WebRtcTransport};
-use super::{Counted, MediaError, PipeTransport, Worker, bounded, defaults, json, parse};
+use super::{Counted, MediaError, PipeTransport, Worker, bounded, json};
 use mediasoup::prelude::*;
 use skein_proto::ids::RoomId;
 use skein_proto::signaling;
@@ -34,15 +34,6 @@ impl Router {
     /// Never, in practice: mediasoup's own structure is JSON.
     pub fn rtp_capabilities(&self) -> Result<signaling::RtpCapabilities, MediaError> {
         json(&self.router.rtp_capabilities()).map(signaling::RtpCapabilities)
-    }
-
-    /// Checks what a client says it can receive.
-    ///
-    /// # Errors
-    /// Names the field that is wrong.
-    pub fn check_capabilities(&self, capabilities: &signaling::RtpCapabilities) -> Result<(), MediaError> {
-        parse::<RtpCapabilities>("rtpCapabilities", defaults::rtp_capabilities(capabilities.0.clone()))
-            .map(drop)
     }
 
     /// Makes a client's transport.

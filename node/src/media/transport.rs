@@ -43,6 +43,20 @@ pub(super) fn kind(kind: MediaKind) -> Kind {
     }
 }
 
+/// What a client can receive.
+#[derive(Debug)]
+pub struct Capabilities(RtpCapabilities);
+
+impl Capabilities {
+    /// Reads what a client says.
+    ///
+    /// # Errors
+    /// Names the field that is wrong.
+    pub fn read(said: signaling::RtpCapabilities) -> Result<Self, MediaError> {
+        parse("rtpCapabilities", defaults::rtp_capabilities(said.0)).map(Self)
+    }
+}
+
 impl WebRtcTransport {
     pub(super) async fn create(
         router: &Router,
@@ -162,14 +176,9 @@ impl WebRtcTransport {
     }
 
     /// Whether the client can receive a producer of its router.
-    pub fn can_consume(&self, producer: &ids::ProducerId, capabilities: &signaling::RtpCapabilities) -> bool {
-        match (
-            id("producerId", &producer.0),
-            parse("rtpCapabilities", defaults::rtp_capabilities(capabilities.0.clone())),
-        ) {
-            (Ok(producer), Ok(capabilities)) => self.router.router.can_consume(&producer, &capabilities),
-            _ => false,
-        }
+    pub fn can_consume(&self, producer: &ids::ProducerId, capabilities: &Capabilities) -> bool {
+        id("producerId", &producer.0)
+            .is_ok_and(|producer| self.router.router.can_consume(&producer, &capabilities.0))
     }
 
     /// Sends a producer of its router to the client, paused at first.
@@ -179,10 +188,9 @@ impl WebRtcTransport {
     pub async fn consume(
         &self,
         producer: &ids::ProducerId,
-        capabilities: &signaling::RtpCapabilities,
+        capabilities: &Capabilities,
     ) -> Result<Consumer, MediaError> {
-        let capabilities = parse("rtpCapabilities", defaults::rtp_capabilities(capabilities.0.clone()))?;
-        let mut options = ConsumerOptions::new(id("producerId", &producer.0)?, capabilities);
+        let mut options = ConsumerOptions::new(id("producerId", &producer.0)?, capabilities.0.clone());
         options.paused = true;
         // Opus repeats lost packets too: audio over a lossy link gains more than its few bytes cost.
         options.enable_rtx = Some(true);

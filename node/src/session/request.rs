@@ -1,7 +1,7 @@
 //! A client's requests, one by one.
 
 use super::{Joined, Sending, Session, Transport};
-use crate::media::{MediaError, TransportOptions};
+use crate::media::{Capabilities, MediaError, TransportOptions};
 use serde::Serialize;
 use serde_json::Value;
 use skein_proto::ids::{ConsumerId, DataProducerId, PeerId, ProducerId, TransportId};
@@ -240,14 +240,12 @@ impl Session {
         }
         check_display_name(&body.display_name)?;
         check_device(&body.device)?;
-        if let Some(capabilities) = &body.rtp_capabilities {
-            self.room.stage(self.own.worker).await?.router.check_capabilities(capabilities)?;
-        }
+        let capabilities = body.rtp_capabilities.map(Capabilities::read).transpose()?;
         let (peers, roster) = self
             .room
             .join(self.open.session, body.display_name, body.device)
             .ok_or_else(|| Failure::state("join: the peer connected again elsewhere"))?;
-        self.joined = Some(Joined { capabilities: body.rtp_capabilities });
+        self.joined = Some(Joined { capabilities });
         self.offered.extend(roster.producers.into_iter().map(|entry| (entry.id.clone(), entry)));
         self.data_offered.extend(roster.data_producers.into_iter().map(|entry| (entry.id.clone(), entry)));
         answer(signaling::Joined { peers })
