@@ -28,8 +28,17 @@ async fn status(mesh: &Mesh) -> anyhow::Result<MeshStatus> {
     mesh.running().next().context("a node runs")?.operator().mesh().await
 }
 
+/// Waits until all nodes know who leads: one that does not yet refuses whom it has no place for.
 async fn leader(mesh: &Mesh) -> anyhow::Result<NodeId> {
-    wait::until("a node leads", GROWS, async || status(mesh).await?.leader.context("nobody leads")).await
+    wait::until("a node leads, and all know it", GROWS, async || {
+        let mut leader = None;
+        for node in mesh.running() {
+            let named = node.operator().mesh().await?.leader.context("nobody leads")?;
+            ensure!(*leader.get_or_insert(named.clone()) == named, "{leader:?} or {named}");
+        }
+        leader.context("no node runs")
+    })
+    .await
 }
 
 /// Waits until so many nodes take peers.
