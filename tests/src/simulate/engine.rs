@@ -43,6 +43,8 @@ pub struct Report {
     pub refused: u64,
     /// Delivered of capacity when the first was refused. Nothing where nobody was.
     pub efficiency: Option<f64>,
+    /// Not spent, of capacity, when the first was refused. Nothing where nobody was.
+    pub free_at_first_refusal: Option<f64>,
     /// The highest delivered of capacity.
     pub peak: f64,
     /// What the node with the highest load spends, over what nodes spend on average, at the peak.
@@ -120,7 +122,7 @@ struct Engine<'a> {
     refused: u64,
     over_admitted: u64,
     over: u64,
-    first_refusal: Option<(Duration, u64)>,
+    first_refusal: Option<(Duration, Sample)>,
     peak: Sample,
     waits: BTreeMap<Duration, u64>,
 }
@@ -211,7 +213,7 @@ impl<'a> Engine<'a> {
             }
             Outcome::Refused { .. } => {
                 self.refused += 1;
-                self.first_refusal.get_or_insert((event.at, sample.delivered));
+                self.first_refusal.get_or_insert((event.at, sample));
             }
         }
         self.over = sample.over;
@@ -234,7 +236,10 @@ impl<'a> Engine<'a> {
             nodes: mesh.nodes,
             joins: self.joins,
             refused: self.refused,
-            efficiency: self.first_refusal.map(|(_, delivered)| rounded(of_capacity(delivered))),
+            efficiency: self.first_refusal.map(|(_, sample)| rounded(of_capacity(sample.delivered))),
+            free_at_first_refusal: self
+                .first_refusal
+                .map(|(_, sample)| rounded(of_capacity(self.capacity.saturating_sub(sample.spent)))),
             peak: rounded(of_capacity(peak.delivered)),
             max_over_mean: rounded(share(peak.highest_node as f64, mean)),
             over_admitted: self.over_admitted,
@@ -302,6 +307,7 @@ mod tests {
         assert_eq!((report.joins, report.refused, report.capacity), (3, 1, 4));
         assert_eq!(report.peak, 0.6471, "440 of 680");
         assert_eq!(report.efficiency, Some(0.6471));
+        assert_eq!(report.free_at_first_refusal, Some(0.3529));
         assert_eq!(report.first_refusal_at_s, Some(10.0));
         assert_eq!(report.max_over_mean, 2.0, "one of two nodes carries everything");
         assert_eq!((report.pipe_share, report.moves, report.over_admitted), (0.0, 0, 1));

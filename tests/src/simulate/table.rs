@@ -70,6 +70,7 @@ mod tests {
             pipe_share: 0.0,
             moves: 0,
             wait_p99_s: 0.0,
+            free_at_first_refusal: None,
             first_refusal_at_s: None,
             elapsed_s: 0.02,
             capacity: 1_000,
