@@ -365,6 +365,8 @@ async fn answer(parts: &Parts, from: NodeId, call: Call, mut stream: MeshStream)
             accounts.unguarantee(&room);
             Reply::Done
         }
+        Call::Clear(clear) => rooms.clear(clear).await,
+        Call::MakeWay(wish) => homes.make_way(wish).await,
         Call::Publish(publish) => homes.publish(publish).await,
         Call::MovePeer(wish) => homes.move_peer(wish).await,
         Call::Drain { on, deadline_s, force } => match drainer.answer(on, deadline_s, force) {

@@ -6,10 +6,12 @@
 //! | [`homes`] | all rooms whose home the node is, their hosts' streams, admission |
 //! | [`roster`] | a roster and the differences between two |
 //! | [`host`] | a room on a host: its own peers, what it knows of the others', its routers |
+//! | [`clear`] | a full worker is left by other rooms for a newcomer to one |
 //! | [`link`] | a host's stream to the room's home |
 //! | [`pipes`], [`source`] | the receiving and the sending end of pipes |
 //! | [`data`] | data channels between routers |
 
+pub mod clear;
 pub mod data;
 pub mod home;
 pub mod homes;

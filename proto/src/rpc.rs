@@ -21,8 +21,8 @@ mod placement;
 
 pub use enrol::{ENROL_ALPN, EnrolRefusal, EnrolReply, EnrolRequest, MAX_ENROL_BYTES, TokenUse};
 pub use placement::{
-    Admit, Admitted, Claim, Guarantee, InLine, MovePeer, Outlook, Publish, Refusal, Reserve, Ticket, Unwait,
-    Wait,
+    Admit, Admitted, Claim, Clear, Guarantee, InLine, MakeWay, MovePeer, Outlook, Publish, Refusal, Reserve,
+    Ticket, Unwait, Wait,
 };
 
 use crate::capacity::Sends;
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Raised when a frame changes its meaning; nodes of different versions refuse each other.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// A JSON document inside a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +124,10 @@ pub enum Call {
     Guarantee(Guarantee),
     /// Home to host: that is not needed any more.
     Unguarantee(RoomId),
+    /// Home to host: have other rooms leave a worker. Answered with `Left` when they have, or none can.
+    Clear(Clear),
+    /// Host to home: another room needs what yours has on a worker. Answered with `Leaving`.
+    MakeWay(MakeWay),
     /// Host to home: a peer wants to send something that nothing was kept for when it came.
     Publish(Publish),
     /// An operator moves a peer, or its entry wants to be rid of it; said to the room's home.
@@ -174,6 +178,16 @@ pub enum Reply {
         worker: u16,
         /// What it has left, packets a second.
         left: u64,
+    },
+    /// What is left on the worker now.
+    Left {
+        /// Packets a second.
+        packets: u64,
+    },
+    /// About what will be left more on the worker when those have gone who are on their way.
+    Leaving {
+        /// Packets a second.
+        packets: u64,
     },
     /// The peer may send.
     Granted,

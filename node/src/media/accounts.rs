@@ -79,6 +79,16 @@ impl Accounts {
         self.ledger.lock().forget(room);
     }
 
+    /// Rooms that might leave a worker for another; see [`Ledger::in_the_way`].
+    pub fn in_the_way(&self, worker: u16, but: &RoomId, packets: u64) -> Vec<(RoomId, u64)> {
+        self.ledger.lock().in_the_way(worker, but, packets)
+    }
+
+    /// What a room sends on a worker, packets a second.
+    pub fn of_room(&self, worker: u16, room: &RoomId) -> u64 {
+        self.ledger.lock().of_room(worker, room)
+    }
+
     /// Takes nothing more on a worker, or again.
     pub fn close(&self, worker: u16, closed: bool) {
         self.ledger.lock().close(worker, closed);

@@ -9,6 +9,11 @@ use skein_proto::rpc::{Claim, Outlook};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
+/// How many places are asked before the mesh counts as full.
+pub const TRIES: usize = 32;
+/// How often peers are moved to make room for one newcomer, of its room or of others.
+pub const ROOM_MADE: usize = 4;
+
 /// How many workers that have nothing of the room are looked at.
 const MOST_NEW: usize = 12;
 /// How many workers are asked although gossip says that they are full: gossip is old, and only they know.
@@ -82,8 +87,11 @@ impl Search {
     /// What to do next.
     pub fn next(&mut self, layout: &Layout, field: &Field, now: Instant) -> Step {
         let before = layout.costs();
+        let is_small = before.values().map(|cost| cost.packets).sum::<u64>() < field.large();
         while let Some(at) = self.order.pop_front() {
             let Some(proposal) = propose(&self.wish, layout, &before, &at) else { continue };
+            // A small room had rather stay in one place, though others may then find it harder to leave that.
+            let claim = if is_small && layout.peers_at(&at) > 0 { Claim::LastPlace } else { self.claim };
             let is_stuck = self.claim == Claim::Place && is_stuck(&self.wish, layout, &proposal, field, now);
             let lacking = |(worker, cost): &&(WorkerAddress, Cost)| {
                 if self.wish.first.contains(worker) {
@@ -96,7 +104,7 @@ impl Search {
                         .left_for_others(worker, now)
                         .is_some_and(|left| !(*cost + way_out).fits(left));
                 }
-                let left = if *worker == at && self.claim == Claim::Place {
+                let left = if *worker == at && claim == Claim::Place {
                     field.left_for_newcomers(worker, now)
                 } else {
                     field.left_for_others(worker, now)
@@ -105,9 +113,11 @@ impl Search {
             };
             let lacking: Vec<_> = proposal.demands.iter().filter(lacking).map(|(w, _)| w.clone()).collect();
             if lacking.is_empty() {
-                return Step::Ask(Proposal { claim: self.claim, ..proposal });
+                return Step::Ask(Proposal { claim, ..proposal });
             }
-            self.blocked.extend(lacking.into_iter().filter(|worker| *worker != at));
+            // Where the room is already, others may go to make room for it.
+            let may_clear = |worker: &WorkerAddress| *worker != at || layout.peers_at(&at) > 0;
+            self.blocked.extend(lacking.into_iter().filter(may_clear));
             self.doubtful.push_back(at);
         }
         while let Some(at) = self.doubtful.pop_front() {
@@ -163,6 +173,19 @@ pub fn propose(wish: &Wish, layout: &Layout, before: &Costs, at: &WorkerAddress)
     let demands = price(before, &after.costs());
     let outlook = Outlook { growth: growth(&after, at, wish), spare: after.to_go_on(at, wish.sends) };
     Some(Proposal { at: at.clone(), demands, outlook, claim: Claim::Place })
+}
+
+/// How much more has to be left on a worker for a peer to find a place on one that the room is on, packets a second: the
+/// least that helps, nothing where that is not what is lacking.
+pub fn lacks(wish: &Wish, layout: &Layout, worker: &WorkerAddress, field: &Field, now: Instant) -> u64 {
+    let before = layout.costs();
+    let left = field.left_for_others(worker, now).unwrap_or_default().packets;
+    let needs = |at: &WorkerAddress| {
+        let demands = propose(wish, layout, &before, at)?.demands;
+        demands.into_iter().find(|(other, _)| other == worker).map(|(_, cost)| cost.packets)
+    };
+    let lacks = layout.workers().filter_map(|(at, _)| needs(at)?.checked_sub(left));
+    lacks.filter(|lack| *lack > 0).min().unwrap_or_default()
 }
 
 /// How much a room is expected to grow on a worker, packets a second, when as many peers come as are expected and go there

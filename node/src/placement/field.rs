@@ -213,6 +213,12 @@ impl Field {
         self.largest / 5
     }
 
+    /// From how much on what a room has on a worker is much: a third of the largest one. Less than that had better be in
+    /// one place.
+    pub fn large(&self) -> u64 {
+        self.largest / 3
+    }
+
     /// What is left on a worker for what newcomers elsewhere cause there.
     pub fn left_for_others(&self, at: &WorkerAddress, now: Instant) -> Option<Cost> {
         let left = self.left(at, now)?;

@@ -18,6 +18,9 @@ pub const GROWTH_LIFE: Duration = Duration::from_secs(60);
 /// How long a guarantee holds unless its room's home renews it.
 pub const GUARANTEE_LIFE: Duration = Duration::from_secs(15);
 
+/// How many rooms are asked to leave a worker for one newcomer, at most.
+const IN_THE_WAY: usize = 16;
+
 /// What of a worker's packets a second only peers that move may use: the first of a room to leave a full worker needs all
 /// that the room sends there to come with it, and without this it could never leave. A hundredth, and on small workers as
 /// much as a small room needs.
@@ -426,6 +429,28 @@ impl Ledger {
         }
     }
 
+    /// What a room sends on a worker, packets a second.
+    pub fn of_room(&self, worker: u16, room: &RoomId) -> u64 {
+        self.books.get(usize::from(worker)).map_or(0, |book| book.used_by(room).packets)
+    }
+
+    /// Rooms other than `but` that might leave a worker so that `packets` a second more are left there, with what each has
+    /// there. The smallest that suffices alone comes first, then larger ones, then smaller ones.
+    pub fn in_the_way(&self, worker: u16, but: &RoomId, packets: u64) -> Vec<(RoomId, u64)> {
+        let Some(book) = self.books.get(usize::from(worker)) else { return Vec::new() };
+        let others = book
+            .rooms
+            .iter()
+            .filter(|(room, cost)| *room != but && cost.packets > 0 && !book.guarantees.contains_key(*room));
+        let mut others: Vec<_> = others.map(|(room, cost)| (room.clone(), cost.packets)).collect();
+        others.sort_by(|(a, cost), (b, other)| {
+            let key = |cost: u64| if cost >= packets { (false, cost) } else { (true, u64::MAX - cost) };
+            key(*cost).cmp(&key(*other)).then_with(|| a.cmp(b))
+        });
+        others.truncate(IN_THE_WAY);
+        others
+    }
+
     /// Bits a second that the node can still send into the network.
     pub fn free_bits(&self) -> u64 {
         self.bits_left()
@@ -438,147 +463,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BUDGET: Budget = Budget { worker_packets: 1000, node_bits: 10_000 };
-
-    fn room(name: &str) -> RoomId {
-        name.parse().expect("a name")
-    }
-
-    fn session(n: u64) -> SessionId {
-        SessionId { admitted_ms: n, nonce: 0 }
-    }
-
-    fn wish(name: &str, n: u64, demands: &[(u16, Cost)]) -> Reserve {
-        let (session, demands) = (session(n), demands.to_vec());
-        Reserve {
-            ticket: Ticket(n),
-            session,
-            room: room(name),
-            demands,
-            at: None,
-            claim: Claim::Move,
-            replaces: None,
-        }
-    }
-
-    fn packets(packets: u64) -> Cost {
-        Cost::new(packets, 0)
-    }
-
-    #[test]
-    fn all_is_kept_or_nothing() {
-        let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
-        ledger.charge(&room("a"), 1, Cost::ZERO, packets(900));
-        let full = ledger.reserve(&wish("r", 1, &[(0, packets(500)), (1, packets(101))]), now);
-        assert_eq!(full, Err(Full { worker: 1, left: Cost::new(100, 10_000) }));
-        assert_eq!(ledger.figures(0).free, 1000);
-        assert!(ledger.reserve(&wish("r", 1, &[(0, packets(500)), (1, packets(100))]), now).is_ok());
-        assert_eq!((ledger.figures(0).free, ledger.figures(1).free), (500, 0));
-        ledger.release(session(1));
-        assert_eq!((ledger.figures(0).free, ledger.figures(1).free), (1000, 100));
-    }
-
-    #[test]
-    fn what_was_kept_for_a_move_is_kept_once_when_it_is_made() {
-        let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
-        let most = packets(800);
-        assert!(ledger.reserve(&wish("r", 1, &[(0, most)]), now).is_ok());
-        assert!(ledger.reserve(&wish("r", 2, &[(0, most)]), now).is_err());
-        let instead = Reserve { replaces: Some(Ticket(1)), ..wish("r", 3, &[(0, most)]) };
-        assert!(ledger.reserve(&instead, now).is_ok());
-        assert_eq!(ledger.figures(0).held, 800);
-        // What is refused leaves what was kept before.
-        let more = Reserve { replaces: Some(Ticket(3)), ..wish("r", 4, &[(0, most), (1, packets(1001))]) };
-        assert!(ledger.reserve(&more, now).is_err());
-        assert_eq!((ledger.figures(0).held, ledger.figures(1).held), (800, 0));
-    }
-
-    #[test]
-    fn the_nodes_bits_are_shared_by_its_workers() {
-        let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
-        let half = Cost::new(1, 6_000);
-        assert!(ledger.reserve(&wish("r", 1, &[(0, half), (1, half)]), now).is_err());
-        assert!(ledger.reserve(&wish("r", 1, &[(0, half)]), now).is_ok());
-        assert!(ledger.reserve(&wish("r", 2, &[(1, half)]), now).is_err());
-        assert_eq!(ledger.free_bits(), 4_000);
-    }
-
-    #[test]
-    fn a_reservation_is_used_up_by_its_rooms_streams_and_expires() {
-        let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
-        ledger.reserve(&wish("r", 1, &[(0, packets(600))]), now).expect("fits");
-        ledger.charge(&room("r"), 0, Cost::ZERO, packets(250));
-        assert_eq!(ledger.figures(0).free, 400, "counted once");
-        ledger.charge(&room("other"), 0, Cost::ZERO, packets(100));
-        assert_eq!(ledger.figures(0).free, 300);
-        ledger.expire(now + RESERVATION_LIFE);
-        assert_eq!(ledger.figures(0).free, 650);
-        ledger.charge(&room("r"), 0, packets(250), Cost::ZERO);
-        assert_eq!(ledger.figures(0).free, 900);
-    }
-
-    #[test]
-    fn a_guarantee_is_kept_whether_used_or_not() {
-        let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
-        ledger.guarantee(&room("g"), 0, packets(800), now).expect("fits");
-        assert_eq!(ledger.figures(0).free, 200);
-        assert!(ledger.reserve(&wish("r", 1, &[(0, packets(201))]), now).is_err());
-        ledger.reserve(&wish("g", 2, &[(0, packets(500))]), now).expect("is promised");
-        assert_eq!(ledger.figures(0).free, 200);
-        ledger.charge(&room("g"), 0, Cost::ZERO, packets(500));
-        assert_eq!(ledger.figures(0).free, 200);
-        ledger.reserve(&wish("g", 3, &[(0, packets(400))]), now).expect("300 promised, 100 free");
-        assert_eq!(ledger.figures(0).free, 100);
-        assert!(ledger.guarantee(&room("h"), 0, packets(101), now).is_err());
-        ledger.expire(now + GUARANTEE_LIFE);
-        assert_eq!(ledger.figures(0).free, 500);
-    }
-
-    #[test]
-    fn growth_is_expected_for_a_while_and_nothing_is_kept_for_it() {
-        let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
-        let outlook = Outlook { growth: 300, spare: 0 };
-        let growing = Reserve { at: Some((0, outlook)), ..wish("r", 9, &[]) };
-        ledger.reserve(&growing, now).expect("nothing");
-        let kept = kept_for_moves(BUDGET.worker_packets);
-        assert_eq!((ledger.figures(0).free, ledger.figures(0).open), (1000, 700 - kept));
-        assert!(ledger.reserve(&wish("other", 1, &[(0, packets(1000))]), now).is_ok());
-        ledger.expire(now + GROWTH_LIFE);
-        assert_eq!(ledger.figures(0).open, 1000 - kept);
-    }
-
-    #[test]
-    fn what_is_spare_is_for_rooms_to_go_on_elsewhere_and_what_is_kept_for_those_who_leave() {
-        let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
-        assert_eq!(kept_for_moves(BUDGET.worker_packets), 50);
-        let mut reserve = |n, cost, comes, claim| {
-            let at = if comes { Some((0, Outlook { growth: 0, spare: 200 })) } else { None };
-            ledger.reserve(&Reserve { at, claim, ..wish("r", n, &[(0, packets(cost))]) }, now)
-        };
-        assert!(reserve(1, 600, true, Claim::Place).is_ok());
-        assert!(reserve(2, 151, true, Claim::Place).is_err(), "a newcomer gets neither");
-        assert!(reserve(3, 150, true, Claim::Place).is_ok());
-        assert!(reserve(4, 51, false, Claim::Place).is_ok(), "what one elsewhere causes gets what is spare");
-        assert!(reserve(5, 100, true, Claim::LastPlace).is_ok(), "and so does one who has no other place");
-        assert!(reserve(6, 50, true, Claim::LastPlace).is_err());
-        assert!(reserve(7, 50, true, Claim::Move).is_err(), "who comes leaves it for those who go");
-        assert!(reserve(8, 100, false, Claim::Move).is_err());
-        assert!(reserve(9, 99, false, Claim::Move).is_ok(), "who leaves gets all");
-        ledger.forget(&room("r"));
-        assert_eq!(ledger.figures(0).spare, 50);
-    }
-
-    #[test]
-    fn a_closed_worker_takes_nothing() {
-        let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
-        ledger.close(0, true);
-        assert!(ledger.reserve(&wish("r", 1, &[(0, packets(1))]), now).is_err());
-        assert!(ledger.reserve(&wish("r", 1, &[(1, packets(1))]), now).is_ok());
-        assert!(ledger.reserve(&wish("r", 1, &[(7, packets(1))]), now).is_err());
-        ledger.close(0, false);
-        assert!(ledger.reserve(&wish("r", 1, &[(0, packets(1))]), now).is_ok());
-    }
-}
+mod tests;

@@ -15,10 +15,14 @@ use std::time::Instant;
 
 /// A worker may be filled so far by peers that are moved there only to bring a room together.
 const COMFORTABLE: f64 = 0.8;
+/// Of a room that has much of a worker some go ahead while this many times as much is left there as that takes.
+const GO_ON: u64 = 2;
 /// How many workers are considered as a place to move to.
 const MOST_PLACES: usize = 6;
 /// How many peers are moved at most to make room for one.
 const MOST_MOVED: usize = 64;
+/// How many peers of a room make way at once for another room.
+const MAKE_WAY: usize = 6;
 
 /// One peer that moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +55,9 @@ fn moving(layout: &Layout, seat: &Seat, to: &WorkerAddress) -> Option<(Costs, La
     let mut lies = layout.clone();
     lies.add(to, Sends::NOTHING).ok()?;
     let mut most = lies.costs();
-    // A producer that nobody consumes costs what it receives.
-    *most.entry(to.clone()).or_default() += sends.all.inside();
+    // It does not receive what it sends itself; its producers, which nobody consumes yet, cost what they receive.
+    let there = most.entry(to.clone()).or_default();
+    *there = there.saturating_sub(sends.one) + sends.all.inside();
     lies.remove(&seat.at, sends);
     lies.send(to, Sends::NOTHING, sends).ok()?;
     for (at, cost) in lies.costs() {
@@ -85,7 +90,53 @@ pub fn make_room<R: Rng>(
     // The newcomer receives what all send, wherever it comes to.
     let least = layout.consumed(1, Sends::NOTHING).packets;
     let room = places(layout, blocked, least, field, now, rng);
-    room.into_iter().find_map(|to| clear(layout, movable.clone(), &to, sends, field, now)).unwrap_or_default()
+    let cleared = room.iter().find_map(|to| clear(layout, movable.clone(), to, sends, field, now));
+    let there = movable.get(blocked).map(Vec::as_slice).unwrap_or_default();
+    cleared.unwrap_or_else(|| ease(layout, there, blocked, sends, &room, field, now))
+}
+
+/// Moves peers off a worker until so much is left there that it can send one more peer's streams to all and go on
+/// elsewhere: where no newcomer finds a place at once, it may find one after that.
+fn ease(
+    layout: &Layout,
+    there: &[(&SessionId, &Seat)],
+    from: &WorkerAddress,
+    sends: Sends,
+    places: &[WorkerAddress],
+    field: &Field,
+    now: Instant,
+) -> Vec<Shift> {
+    let left = field.left_for_others(from, now).unwrap_or_default().packets;
+    let short = layout.to_go_on(from, sends).saturating_sub(left);
+    let few = short.div_ceil(layout.received().packets.max(1)) as usize;
+    let going: Vec<_> = there.iter().rev().take(few).copied().collect();
+    part(layout, &going, from, places, field, now)
+}
+
+/// As many of these as can go together to one of the places: to one where the room is already, unless it has much on the
+/// worker that they leave. What is little had better go as a whole.
+fn part(
+    layout: &Layout,
+    going: &[(&SessionId, &Seat)],
+    from: &WorkerAddress,
+    places: &[WorkerAddress],
+    field: &Field,
+    now: Instant,
+) -> Vec<Shift> {
+    let before = layout.costs();
+    let is_large = before.get(from).is_some_and(|cost| cost.packets > field.large());
+    let places = places.iter().filter(|to| is_large || layout.peers_at(to) > 0);
+    let mut best = Vec::new();
+    for to in places {
+        let (count, _) = can_some_go(layout, going, to, field, now);
+        if count > best.len() {
+            best = shifts(going.get(..count).unwrap_or_default(), to);
+        }
+        if best.len() == going.len() {
+            break;
+        }
+    }
+    best
 }
 
 /// Moves peers to a worker, one by one, from wherever too little is left, until a newcomer fits there.
@@ -139,6 +190,23 @@ fn can_go(
     price(before, &most).iter().all(fits).then_some(after)
 }
 
+/// How many of these can go, one after the other, until one cannot. Answers how the room lies then, too.
+fn can_some_go(
+    layout: &Layout,
+    going: &[(&SessionId, &Seat)],
+    to: &WorkerAddress,
+    field: &Field,
+    now: Instant,
+) -> (usize, Layout) {
+    let before = layout.costs();
+    let (mut lies, mut count) = (layout.clone(), 0);
+    for (_, seat) in going {
+        let Some(after) = can_go(&before, &lies, seat, to, field, now) else { break };
+        (lies, count) = (after, count + 1);
+    }
+    (count, lies)
+}
+
 /// Whether all of these can go, one after the other. Answers how the room lies afterwards.
 fn can_all_go(
     layout: &Layout,
@@ -147,8 +215,8 @@ fn can_all_go(
     field: &Field,
     now: Instant,
 ) -> Option<Layout> {
-    let before = layout.costs();
-    going.iter().try_fold(layout.clone(), |lies, (_, seat)| can_go(&before, &lies, seat, to, field, now))
+    let (count, lies) = can_some_go(layout, going, to, field, now);
+    (count == going.len()).then_some(lies)
 }
 
 /// Who may move off a worker: those who send least first, and not more than [`MOST_MOVED`].
@@ -173,10 +241,12 @@ fn shifts(going: &[(&SessionId, &Seat)], to: &WorkerAddress) -> Vec<Shift> {
 }
 
 /// Whom to move off a worker that has too little left: all of the room that is there, where that fits elsewhere, or else,
-/// where more is carried than should be, as many as that helps with.
+/// where more is carried than should be, as many as that helps with; or, where the next who comes, and sends `next`, could
+/// soon not be placed elsewhere either, as many as have to go ahead.
 pub fn relieve<R: Rng>(
     seats: &Seats,
     pressed: &WorkerAddress,
+    next: Sends,
     field: &Field,
     may_move: impl Fn(&SessionId) -> bool,
     now: Instant,
@@ -191,24 +261,24 @@ pub fn relieve<R: Rng>(
     let must = is_over || field.left_for_newcomers(pressed, now).is_some_and(|left| left.packets == 0);
     let cost = |costs: &Costs, at: &WorkerAddress| costs.get(at).map_or(0, |cost| cost.packets);
     let one = seats.layout().received().packets;
-    let is_large = cost(&before, pressed) > field.comfort();
+    let is_large = cost(&before, pressed) > field.large();
     let is_stuck = !seats.layout().workers().any(|(at, _)| is_roomy(at, 0, one, field, now));
+    // How many would have to go ahead, so that the others can follow.
+    let goes_on = GO_ON * seats.layout().to_go_on(pressed, next);
+    let short = field.left(pressed, now).map_or(0, |left| goes_on.saturating_sub(left.packets));
+    let few = if is_large { short.div_ceil(one.max(1)).min(there.len() as u64 / 2) } else { 0 };
     let mut some = Vec::new();
     // Of all that are there at least so much is left wherever they come to; few places have that, and it is soon seen.
     let all = seats.layout().consumed(there.len() as u64, sent(&there)).packets;
     let least = all + if must { 0 } else { field.comfort() };
-    let helps_in_part = is_over || (is_stuck && is_large);
+    let helps_in_part = is_over || (is_stuck && is_large) || few > 0;
     let least = if helps_in_part { 0 } else { least };
     for to in places(seats.layout(), pressed, least, field, now, rng) {
         let left = field.left_for_newcomers(&to, now).unwrap_or_default();
         if seats.layout().peers_at(&to) == 0 && left.packets < least {
             continue;
         }
-        let (mut lies, mut count) = (seats.layout().clone(), 0);
-        for (_, seat) in &there {
-            let Some(after) = can_go(&before, &lies, seat, &to, field, now) else { break };
-            (lies, count) = (after, count + 1);
-        }
+        let (count, lies) = can_some_go(seats.layout(), &there, &to, field, now);
         let after = lies.costs();
         if count == there.len() {
             let more = cost(&after, &to).saturating_sub(cost(&before, &to));
@@ -221,9 +291,39 @@ pub fn relieve<R: Rng>(
         {
             // One goes ahead while there is still a way.
             some = shifts(there.get(..1).unwrap_or_default(), &to);
+        } else if some.is_empty() {
+            let fits = |few: &u64| is_roomy(&to, one * few, one, field, now);
+            let few = (1..=few.min(count as u64)).rev().find(fits).unwrap_or_default();
+            some = shifts(there.get(..few as usize).unwrap_or_default(), &to);
         }
     }
     some
+}
+
+/// Whom to move off a worker so that other rooms find `packets` a second more there: all of the room that is there, to one
+/// other worker, where that is at most [`MAKE_WAY`] peers and fits somewhere, or else as many as it takes.
+pub fn make_way<R: Rng>(
+    seats: &Seats,
+    from: &WorkerAddress,
+    packets: u64,
+    field: &Field,
+    may_move: impl Fn(&SessionId) -> bool,
+    now: Instant,
+    rng: &mut R,
+) -> Vec<Shift> {
+    let layout = seats.layout();
+    let there = movable(seats, from, may_move);
+    if there.len() as u64 == layout.peers_at(from) && there.len() <= MAKE_WAY {
+        let least = layout.consumed(there.len() as u64, sent(&there)).packets;
+        let places = places(layout, from, least, field, now, rng);
+        let fits = |to: &&WorkerAddress| can_all_go(layout, &there, to, field, now).is_some();
+        if let Some(to) = places.iter().find(fits) {
+            return shifts(&there, to);
+        }
+    }
+    let few = packets.div_ceil(layout.received().packets.max(1)) as usize;
+    let going: Vec<_> = there.into_iter().take(few.min(MAKE_WAY)).collect();
+    part(layout, &going, from, &places(layout, from, 0, field, now, rng), field, now)
 }
 
 /// Where those go who have to leave the workers that they are on, one after the other: to one of `first`, where room is kept
@@ -289,37 +389,48 @@ fn places<R: Rng>(
     found
 }
 
-/// Whom to move so that a room that lies on several workers lies on one fewer, without filling any beyond 80 %: all of
-/// the worker with the fewest of its peers. Empty where that cannot be, or a peer of those must stay.
+/// Whom to move so that a room that lies on several workers lies on one fewer: all of one of them, that with the fewest
+/// of its peers first. No worker is filled beyond 80 % by it; where one of them is `crowded` anyway, beyond what is kept
+/// for those who leave. Empty where that cannot be, or a peer of those must stay.
 pub fn bring_together(
     seats: &Seats,
     field: &Field,
+    crowded: bool,
     may_move: impl Fn(&SessionId) -> bool,
     now: Instant,
 ) -> Vec<Shift> {
     let layout = seats.layout();
     let mut workers: Vec<_> = layout.workers().map(|(at, peers)| (peers, at.clone())).collect();
     workers.sort();
-    let Some(((_, from), others)) = workers.split_first() else { return Vec::new() };
-    let there: Vec<_> = seats.iter().filter(|(_, seat)| seat.at == *from).collect();
-    if others.is_empty() || there.len() > MOST_MOVED || !there.iter().all(|(id, _)| may_move(id)) {
+    if workers.len() < 2 {
         return Vec::new();
     }
     let before = layout.costs();
-    for (peers, to) in others.iter().rev().filter(|(_, at)| field.takes(&at.node, now)) {
-        // What their consumers take more than the whole room does there now. Mostly that is too much already.
-        let together = layout.sends_at(to).plus(sent(&there));
-        let together = layout.consumed(peers + there.len() as u64, together);
-        let least = together.saturating_sub(before.get(to).copied().unwrap_or_default()).packets;
-        if least > 0 && field.fullness_with(to, least, now).is_none_or(|full| full > COMFORTABLE) {
+    let has_space = |at: &WorkerAddress, more: u64| {
+        if crowded {
+            field.left_for_newcomers(at, now).is_some_and(|left| left.packets >= more)
+        } else {
+            field.fullness_with(at, more, now).is_some_and(|full| full <= COMFORTABLE)
+        }
+    };
+    for (_, from) in &workers {
+        let there: Vec<_> = seats.iter().filter(|(_, seat)| seat.at == *from).collect();
+        if there.len() > MOST_MOVED || !there.iter().all(|(id, _)| may_move(id)) {
             continue;
         }
-        let Some(after) = can_all_go(layout, &there, to, field, now) else { continue };
-        let comfortable = price(&before, &after.costs()).iter().all(|(at, more)| {
-            field.fullness_with(at, more.packets, now).is_some_and(|full| full <= COMFORTABLE)
-        });
-        if comfortable {
-            return shifts(&there, to);
+        let others = workers.iter().rev().filter(|(_, at)| at != from && field.takes(&at.node, now));
+        for (peers, to) in others {
+            // What their consumers take more than the whole room does there now. Mostly that is too much already.
+            let together = layout.sends_at(to).plus(sent(&there));
+            let together = layout.consumed(peers + there.len() as u64, together);
+            let least = together.saturating_sub(before.get(to).copied().unwrap_or_default()).packets;
+            if least > 0 && !has_space(to, least) {
+                continue;
+            }
+            let Some(after) = can_all_go(layout, &there, to, field, now) else { continue };
+            if price(&before, &after.costs()).iter().all(|(at, more)| has_space(at, more.packets)) {
+                return shifts(&there, to);
+            }
         }
     }
     Vec::new()

@@ -381,9 +381,59 @@ fn listeners_make_room_first_and_a_room_is_brought_together_where_it_fits() {
     mesh.gossip();
     let peer = "late".parse().expect("a name");
     seats.sit(session(9), &peer, &at(1, 1), estimate::peer(), now).expect("two nodes");
-    let shifts = shift::bring_together(&seats, &mesh.field, |_| true, now);
+    let shifts = shift::bring_together(&seats, &mesh.field, false, |_| true, now);
     assert_eq!(shifts.len(), 1);
     assert_eq!((&shifts[0].from, &shifts[0].to), (&at(1, 1), &at(0, 0)));
     let far = propose(&wish(0, true), seats.layout(), &seats.layout().costs(), &at(1, 0)).expect("two nodes");
     assert!(far.demands.len() == 3, "all three workers have work: {far:?}");
+}
+
+#[test]
+fn a_small_room_makes_way_whole_and_of_a_large_one_as_many_as_are_needed() {
+    let mut mesh = Mesh::new(3);
+    let now = mesh.now;
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut seats = Seats::new(8);
+    let sit = |seats: &mut Seats, n: usize, place: &WorkerAddress| {
+        let peer = format!("p{n}").parse().expect("a name");
+        seats.sit(session(n), &peer, place, estimate::peer(), now).expect("a node");
+    };
+    for n in 0..3 {
+        sit(&mut seats, n, &at(0, 0));
+    }
+    let one = estimate::peer().one.packets;
+    let mut make_way = |seats: &Seats, mesh: &Mesh, packets: u64, may: &dyn Fn(&SessionId) -> bool| {
+        shift::make_way(seats, &at(0, 0), packets, &mesh.field, may, now, &mut rng)
+    };
+    mesh.field.hear(&node(0), figures_with(&mesh, &[(0, 4 * one), (1, 0)]), now);
+    let shifts = make_way(&seats, &mesh, 1, &|_| true);
+    assert_eq!(shifts.len(), 3, "all of it goes: {shifts:?}");
+    assert!(shifts.iter().all(|shift| shift.to == shifts[0].to && shift.to.node != node(0)), "{shifts:?}");
+    assert!(make_way(&seats, &mesh, 1, &|id| *id != session(1)).is_empty(), "one of them must stay");
+    mesh.field.hear(&node(0), figures_with(&mesh, &[(0, one), (1, 0)]), now);
+    assert!(make_way(&seats, &mesh, 1, &|_| true).is_empty(), "too little is left to send it elsewhere");
+    // Too many to go at once: some go to where the room is already.
+    for n in 3..7 {
+        sit(&mut seats, n, &at(0, 0));
+    }
+    sit(&mut seats, 7, &at(1, 1));
+    mesh.gossip();
+    let shifts = make_way(&seats, &mesh, 8 * one, &|_| true);
+    let places: Vec<_> = shifts.iter().map(|shift| shift.to.clone()).collect();
+    assert_eq!(places, [at(1, 1)], "one leaves what eight receive");
+}
+
+#[test]
+fn who_moves_does_not_receive_itself() {
+    let now = Instant::now();
+    let mut seats = Seats::new(8);
+    for n in 0..4 {
+        let peer = format!("p{n}").parse().expect("a name");
+        seats.sit(session(n), &peer, &at(0, 0), estimate::peer(), now).expect("a node");
+    }
+    let shift = shift::Shift { session: session(0), from: at(0, 0), to: at(1, 0) };
+    let demands = shift::demands(&seats, &[shift]);
+    let there = demands[0].as_ref().expect("it can go").iter().find(|(place, _)| *place == at(1, 0));
+    // What three others send, and what comes in from itself while nobody receives that.
+    assert_eq!(there.map(|(_, cost)| cost.packets), Some(4 * estimate::peer().one.packets));
 }

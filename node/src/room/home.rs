@@ -72,6 +72,8 @@ pub struct HomeRoom {
     plans: BTreeMap<PeerId, Plan>,
     moved: HashMap<PeerId, Instant>,
     floor: Floor,
+    /// How many peers there were when it was looked at last for whether it lies well.
+    peers_then: usize,
     peak: usize,
     /// Whether somebody came since the room was last looked at for whether it lies well.
     grew: bool,
@@ -103,6 +105,7 @@ impl HomeRoom {
             plans: BTreeMap::new(),
             moved: HashMap::new(),
             floor: Floor::default(),
+            peers_then: 0,
             peak: 0,
             grew: false,
             look_at: None,
@@ -321,7 +324,10 @@ impl HomeRoom {
                 if entry.host.node != *host || !self.is_at(&entry.peer, entry.session, host) {
                     return;
                 }
-                self.seats.send(&entry.session, &entry.id, entry.sends);
+                // What is paused costs nothing now. On a stage, whose audience grows by it, it is about to go on.
+                let is_off = entry.paused && self.options.mode != RoomMode::Stage;
+                let sends = if is_off { Sends::NOTHING } else { entry.sends };
+                self.seats.send(&entry.session, &entry.id, sends);
             }
             RosterChange::DataProducer(entry) => {
                 if entry.host.node != *host || !self.is_at(&entry.peer, entry.session, host) {
@@ -394,7 +400,7 @@ impl HomeRoom {
         }
         self.seats.speak_up(&session);
         let made = self.roster.apply(RosterChange::Peer(entry));
-        self.grew |= self.roster.peers.len() > self.peak;
+        self.grew |= self.roster.peers.len() > self.peers_then;
         self.peak = self.peak.max(self.roster.peers.len());
         self.tell_others(host, made, told);
     }

@@ -4,6 +4,7 @@ mod events;
 
 pub use events::RoomEvent;
 
+use super::clear;
 use super::data::DataPipes;
 use super::pipes::Pipes;
 use super::roster::RosterIndex;
@@ -23,7 +24,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,12 +56,18 @@ pub struct Context {
 pub struct Rooms {
     context: Arc<Context>,
     rooms: Mutex<HashMap<RoomId, Arc<HostRoom>>>,
+    /// One permit for each worker that may be cleared at once.
+    pub(super) clearing: Semaphore,
 }
 
 impl Rooms {
     /// No rooms yet.
     pub fn new(context: Context) -> Self {
-        Self { context: Arc::new(context), rooms: Mutex::new(HashMap::new()) }
+        Self {
+            context: Arc::new(context),
+            rooms: Mutex::new(HashMap::new()),
+            clearing: Semaphore::new(clear::AT_ONCE),
+        }
     }
 
     /// What they share.

@@ -177,3 +177,25 @@ pub struct MovePeer {
     /// Whether it may stay where it is: only its entry goes, and it connects to its host another time, by another.
     pub same_host: bool,
 }
+
+/// A room finds no place on a worker that others could leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clear {
+    /// The room that needs the place.
+    pub room: RoomId,
+    /// Where.
+    pub worker: u16,
+    /// How much more it needs there, packets a second.
+    pub packets: u64,
+}
+
+/// A room had better leave a worker, with all or some of its peers there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MakeWay {
+    /// The room that is to leave.
+    pub room: RoomId,
+    /// Which worker.
+    pub at: WorkerAddress,
+    /// How much is needed there, packets a second.
+    pub packets: u64,
+}

@@ -7,19 +7,18 @@
 //! answered one home, no home remembers here, although a node's home does.
 
 mod hosts;
+mod place;
 
-use super::policy::{Media, MeshSpec, Mode, Outcome, PeerKey, Policy, RoomSpec, Sample};
+use super::policy::{AUDIO, Media, MeshSpec, Mode, Outcome, PeerKey, Policy, RoomSpec, Sample, VIDEO};
 use hosts::Hosts;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use skein_node::placement::choose::{Search, Step};
 use skein_node::placement::layout::{Costs, Layout};
-use skein_node::placement::shift::Shift;
 use skein_node::room::home::HomeRoom;
 use skein_proto::capacity::Sends;
 use skein_proto::ids::{NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::room::{RoomMode, RoomOptions, RoomWish};
-use skein_proto::rpc::{Claim, HostMessage, Json, Outlook, PeerEntry, ProducerEntry, RosterChange};
+use skein_proto::rpc::{HostMessage, Json, PeerEntry, ProducerEntry, RosterChange};
 use skein_proto::signaling::{Device, MediaKind, Role};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
@@ -28,8 +27,6 @@ use std::time::{Duration, Instant};
 /// What the node's configuration has.
 const FAN_OUT: usize = 8;
 const MOVES_AT_ONCE: usize = 4;
-const TRIES: usize = 16;
-const ROOM_MADE: usize = 2;
 /// How large rooms are that do not say it, as in the node's configuration. The simulator knows how large a room will
 /// be; nodes are not told.
 const SIZE: u32 = 500;
@@ -49,7 +46,30 @@ struct Seat {
     at: WorkerAddress,
     role: Role,
     media: Media,
-    sends: Sends,
+    /// What its host says that it sends: from where it moves to, before that reaches anybody.
+    says: Media,
+}
+
+impl Seat {
+    /// What the peer sends, as its host tells the home. Somebody who may send has both producers; what it does not send
+    /// is paused.
+    fn producers(&self, peer: u32) -> [ProducerEntry; 2] {
+        let producer = |kind, cost, sends: bool| ProducerEntry {
+            id: ProducerId(format!("{}-{kind}", self.session.admitted_ms)),
+            peer: name(format!("p{peer}")),
+            session: self.session,
+            host: self.at.clone(),
+            kind,
+            sends: Sends { all: cost, one: cost },
+            paused: !sends,
+            quiet: false,
+            app_data: Json::new(&()).expect("null is JSON"),
+        };
+        [
+            producer(MediaKind::Audio, AUDIO, self.says.sends_audio()),
+            producer(MediaKind::Video, VIDEO, self.says.sends_video()),
+        ]
+    }
 }
 
 struct Room {
@@ -79,6 +99,8 @@ pub struct Skein {
     looks: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Which rooms each worker has.
     on: HashMap<WorkerAddress, BTreeSet<u32>>,
+    /// Which rooms have much of each worker.
+    large: HashMap<WorkerAddress, BTreeSet<u32>>,
     /// Peers that were promoted, and may not send yet.
     waiting: BTreeMap<PeerKey, Media>,
     balance_at: Instant,
@@ -115,6 +137,7 @@ impl Skein {
             rooms: HashMap::new(),
             looks: BinaryHeap::new(),
             on: HashMap::new(),
+            large: HashMap::new(),
             waiting: BTreeMap::new(),
             balance_at: start + BALANCE,
             ask_again_at: start,
@@ -150,6 +173,11 @@ impl Skein {
                 continue;
             }
             self.overloads |= self.hosts.charge(&id, &at, was, is, self.now);
+            if is.packets > self.hosts.field.large() {
+                self.large.entry(at).or_default().insert(key);
+            } else if let Some(large) = self.large.get_mut(&at) {
+                large.remove(&key);
+            }
         }
         for at in before.keys().filter(|at| !after.contains_key(*at)) {
             if let Some(rooms) = self.on.get_mut(at) {
@@ -196,6 +224,7 @@ impl Skein {
             }
         }
         due.extend(self.hosts.overloaded.iter().filter_map(|at| self.on.get(at)).flatten());
+        due.extend(self.hosts.crowded.iter().filter_map(|at| self.large.get(at)).flatten());
         due
     }
 
@@ -235,20 +264,10 @@ impl Skein {
             from,
         };
         let _ = room.truth.add(&seat.at, sends(seat.media));
-        let producer = seat.role.may_publish().then(|| ProducerEntry {
-            id: ProducerId(format!("{}", seat.session.admitted_ms)),
-            peer: id,
-            session: seat.session,
-            host: seat.at.clone(),
-            kind: MediaKind::Video,
-            sends: seat.sends,
-            paused: false,
-            quiet: false,
-            app_data: Json::new(&()).expect("null is JSON"),
-        });
+        let producers = seat.role.may_publish().then(|| seat.producers(peer));
         room.peers.insert(peer, seat);
         self.tell(key, &host, HostMessage::Change(RosterChange::Peer(entry)));
-        if let Some(producer) = producer {
+        for producer in producers.into_iter().flatten() {
             self.tell(key, &host, HostMessage::Change(RosterChange::Producer(producer)));
         }
         self.charge(key);
@@ -280,145 +299,6 @@ impl Skein {
         }
     }
 
-    /// Searches a place for a peer until one is reserved.
-    fn place(
-        &mut self,
-        key: u32,
-        id: &PeerId,
-        session: SessionId,
-        role: Role,
-    ) -> (Option<WorkerAddress>, Duration) {
-        let room_id: RoomId = name(format!("r{key}"));
-        let (mut waited, mut room_made) = (Duration::ZERO, 0);
-        let now = self.now;
-        let Some(room) = self.rooms.get(&key) else { return (None, waited) };
-        let home_at = room.home_at;
-        let typical = self.hosts.typical(home_at).peers();
-        let entry = self.hosts.id(home_at).clone();
-        let wish = room.home.wish(id, &entry, role, false, typical);
-        let mut search = Search::new(wish.clone(), room.home.layout(), &self.hosts.field, now, &mut self.rng);
-        for _ in 0..TRIES {
-            let Some(room) = self.rooms.get_mut(&key) else { break };
-            match search.next(room.home.layout(), &self.hosts.field, now) {
-                Step::Ask(proposal) => {
-                    waited += ASK;
-                    if room.home.sit(id, session, &proposal.at, wish.sends, now).is_err() {
-                        continue;
-                    }
-                    let place = Some((&proposal.at, proposal.outlook));
-                    match self.hosts.reserve(&room_id, session, &proposal.demands, place, proposal.claim, now)
-                    {
-                        Ok(_) => return (Some(proposal.at), waited),
-                        Err(by) => {
-                            if let Some(room) = self.rooms.get_mut(&key) {
-                                room.home.stand_up(session);
-                            }
-                            search.refused(&proposal.at, &by);
-                        }
-                    }
-                }
-                Step::MakeRoom(blocked) => {
-                    if room_made == ROOM_MADE {
-                        continue;
-                    }
-                    let shifts = room.home.make_room(
-                        &blocked,
-                        wish.sends,
-                        None,
-                        &self.hosts.field,
-                        now,
-                        &mut self.rng,
-                    );
-                    waited += ASK;
-                    if self.shift(key, &shifts) {
-                        waited += MOVE;
-                        room_made += 1;
-                        self.hosts.hear_until(now + MOVE, now);
-                        let Some(room) = self.rooms.get(&key) else { break };
-                        search = Search::new(
-                            wish.clone(),
-                            room.home.layout(),
-                            &self.hosts.field,
-                            now,
-                            &mut self.rng,
-                        );
-                    }
-                }
-                Step::GiveUp => break,
-            }
-        }
-        (None, waited)
-    }
-
-    /// Has room made and reserved for what a promoted peer is going to send. Says whether it may.
-    fn may_publish(&mut self, key: u32, session: SessionId, sends: Sends) -> bool {
-        let (now, room_id) = (self.now, name::<RoomId>(format!("r{key}")));
-        for _ in 0..=ROOM_MADE {
-            let Some(room) = self.rooms.get_mut(&key) else { return false };
-            let Ok(demands) = room.home.publish(session, sends, now) else { return false };
-            let Err(by) = self.hosts.reserve(&room_id, session, &demands, None, Claim::Place, now) else {
-                return true;
-            };
-            let Some(room) = self.rooms.get_mut(&key) else { return false };
-            room.home.unpublish(session, now);
-            let shifts =
-                room.home.make_room(&by, sends, Some(session), &self.hosts.field, now, &mut self.rng);
-            if !self.shift(key, &shifts) {
-                return false;
-            }
-        }
-        false
-    }
-
-    /// Moves peers, make-before-break. Says whether somebody moved.
-    fn shift(&mut self, key: u32, shifts: &[Shift]) -> bool {
-        let room_id: RoomId = name(format!("r{key}"));
-        let mut moved = false;
-        for shift in shifts {
-            let now = self.now;
-            let Some(room) = self.rooms.get(&key) else { return moved };
-            let Some(peer) = room.peers.iter().find(|(_, s)| s.session == shift.session).map(|(p, _)| *p)
-            else {
-                continue;
-            };
-            let Some(Some(demands)) = room.home.move_demands(std::slice::from_ref(shift)).pop() else {
-                continue;
-            };
-            let session = self.session();
-            let place = Some((&shift.to, Outlook::default()));
-            if self.hosts.reserve(&room_id, session, &demands, place, Claim::Move, now).is_err() {
-                continue;
-            }
-            let id: PeerId = name(format!("p{peer}"));
-            let Some(room) = self.rooms.get_mut(&key) else { return moved };
-            let token = session.to_string();
-            room.home.ask_to_move(shift, token.clone(), "simulated", now);
-            let Some((to, from)) = room.home.moving_to(&id, &token) else { continue };
-            let Some(old) = room.peers.remove(&peer) else { continue };
-            let taken = room.home.expect(&id, session, now).is_ok()
-                && room.home.sit_beside(&id, session, from, &to, now).is_some();
-            if !taken {
-                room.peers.insert(peer, old);
-                continue;
-            }
-            room.home.admitted(&id, session, Some(from));
-            let seat = Seat { session, at: to, role: old.role, media: old.media, sends: old.sends };
-            // The new connection receives from now on; what it sends reaches others when the old one is closed.
-            let silent = Media { audio: false, video: false, ..old.media };
-            let (at, media) = (seat.at.clone(), seat.media);
-            self.arrive(key, peer, Seat { media: silent, ..seat }, Some(from));
-            self.depart(key, peer, &old);
-            self.speak_up(key, peer, &at, media);
-            self.hosts.settle(&at, session, now);
-            self.moves += 1;
-            moved = true;
-        }
-        if moved {
-            self.look_later(key);
-        }
-        moved
-    }
-
     fn balance(&mut self) {
         if self.now >= self.ask_again_at {
             self.ask_again_at = self.now + ASK_AGAIN;
@@ -442,7 +322,7 @@ impl Skein {
         room.home.tick(now);
         let shifts = room.home.better(&self.hosts.field, true, MOVES_AT_ONCE, now, &mut self.rng);
         if !shifts.is_empty() {
-            self.shift(key, &shifts);
+            self.shift(key, &shifts, false);
         }
     }
 
@@ -523,8 +403,7 @@ impl Policy for Skein {
         match place {
             Some(at) => {
                 room.home.admitted(&id, session, None);
-                let full = Media { audio: true, video: true, ..media };
-                let seat = Seat { session, at, role, media, sends: sends(full) };
+                let seat = Seat { session, at, role, media, says: media };
                 self.arrive(key.room, key.peer, seat, None);
                 self.better(key.room);
                 Outcome::Admitted { waited }
@@ -554,7 +433,6 @@ impl Policy for Skein {
         let (at, session, host) = (seat.at.clone(), seat.session, seat.at.node.clone());
         let promoted = media.publishes && !seat.role.may_publish();
         let demoted = !media.publishes && seat.role.may_publish();
-        let id = ProducerId(format!("{}", session.admitted_ms));
         let full = sends(Media { publishes: true, audio: true, video: true });
         // Who is promoted asks before it sends, and asks again until it may.
         self.waiting.remove(&key);
@@ -564,28 +442,19 @@ impl Policy for Skein {
         }
         let Some(room) = self.rooms.get_mut(&key.room) else { return };
         let Some(seat) = room.peers.get_mut(&key.peer) else { return };
-        seat.media = media;
+        (seat.media, seat.says) = (media, media);
         if promoted || demoted {
             seat.role = if promoted { Role::Publish } else { Role::Listen };
-            seat.sends = if promoted { full } else { Sends::NOTHING };
         }
-        let sends = seat.sends;
+        let producers = seat.producers(key.peer);
         let _ = room.truth.send(&at, before, after);
-        if promoted {
-            let producer = ProducerEntry {
-                id,
-                peer: name(format!("p{}", key.peer)),
-                session,
-                host: at,
-                kind: MediaKind::Video,
-                sends,
-                paused: false,
-                quiet: false,
-                app_data: Json::new(&()).expect("null is JSON"),
+        for producer in producers.into_iter().filter(|_| media.publishes || demoted) {
+            let change = if demoted {
+                RosterChange::ProducerGone(producer.id)
+            } else {
+                RosterChange::Producer(producer)
             };
-            self.tell(key.room, &host, HostMessage::Change(RosterChange::Producer(producer)));
-        } else if demoted {
-            self.tell(key.room, &host, HostMessage::Change(RosterChange::ProducerGone(id)));
+            self.tell(key.room, &host, HostMessage::Change(change));
         }
         self.charge(key.room);
     }

@@ -8,6 +8,7 @@ use crate::placement::shift::{self, Shift};
 use rand::Rng;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{PeerId, SessionId, WorkerAddress};
+use skein_proto::room::RoomMode;
 use skein_proto::rpc::HomeMessage;
 use std::time::{Duration, Instant};
 
@@ -76,8 +77,30 @@ impl HomeRoom {
         shift::make_room(&self.seats, blocked, sends, field, may_go, now, rng)
     }
 
-    /// Who had better move: off a worker that carries more than it should, or else to bring the room together on fewer
-    /// workers, where `together` says so. At most `most`.
+    /// Who has to move so that another room finds `packets` a second more on a worker; all of them, or it is in vain.
+    /// Clients that would have to dial again stay.
+    pub fn make_way<R: Rng>(
+        &self,
+        at: &WorkerAddress,
+        packets: u64,
+        field: &Field,
+        now: Instant,
+        rng: &mut R,
+    ) -> Vec<Shift> {
+        if self.is_moving() || !self.pending.is_empty() || !self.is_settled() {
+            return Vec::new();
+        }
+        let goes = |id: &SessionId| self.can_move(id) && self.is_skein(id);
+        shift::make_way(&self.seats, at, packets, field, goes, now, rng)
+    }
+
+    /// About what is free on a worker, packets a second, when so many peers have left it.
+    pub fn frees(&self, peers: usize) -> u64 {
+        self.layout().received().packets * peers as u64
+    }
+
+    /// Who had better move: off a worker that is crowded, or else to bring the room together on fewer workers, where
+    /// `together` says so. At most `most`.
     pub fn better<R: Rng>(
         &mut self,
         field: &Field,
@@ -90,10 +113,11 @@ impl HomeRoom {
             return Vec::new();
         }
         let grew = std::mem::take(&mut self.grew);
-        let looks = if self.is_over(field) { rng.random_bool(RELIEF) } else { self.is_due(now) };
+        let looks = if self.is_pressed(field, now) { rng.random_bool(RELIEF) } else { self.is_due(now) };
         if !grew && !looks {
             return Vec::new();
         }
+        self.peers_then = self.roster.peers.len();
         let mut shifts = Vec::new();
         // A room leaves before the worker is so full that it cannot any more: the larger it is, the earlier.
         let needs = |at: &WorkerAddress| 2 * self.layout().to_go_on(at, estimate::peer());
@@ -107,14 +131,13 @@ impl HomeRoom {
         if let Some(at) = pressed {
             // Who would have to dial again is left alone, unless more is carried there than can be.
             let goes = |id: &SessionId| self.may_move(id, now) && (field.is_over(&at) || self.is_skein(id));
-            shifts = shift::relieve(&self.seats, &at, field, goes, now, rng);
-        } else if together {
-            shifts = shift::bring_together(
-                &self.seats,
-                field,
-                |id| self.may_move(id, now) && self.is_skein(id),
-                now,
-            );
+            shifts = shift::relieve(&self.seats, &at, self.next(), field, goes, now, rng);
+        }
+        let is_crowded = self.layout().workers().any(|(at, _)| crowded(at));
+        // An audience stays spread: another presenter takes as much of each worker as that has listeners.
+        if shifts.is_empty() && together && !(is_crowded && self.options.mode == RoomMode::Stage) {
+            let goes = |id: &SessionId| self.may_move(id, now) && self.is_skein(id);
+            shifts = shift::bring_together(&self.seats, field, is_crowded, goes, now);
         }
         shifts.truncate(most);
         if grew || !shifts.is_empty() {
@@ -126,8 +149,18 @@ impl HomeRoom {
         shifts
     }
 
-    fn is_over(&self, field: &Field) -> bool {
-        self.layout().workers().any(|(at, _)| field.is_over(at))
+    /// What the next who comes is expected to send.
+    fn next(&self) -> Sends {
+        if self.options.mode == RoomMode::Stage { Sends::NOTHING } else { estimate::peer() }
+    }
+
+    /// Whether a worker of the room carries more than it should, or so much that the room could soon not go on elsewhere.
+    fn is_pressed(&self, field: &Field, now: Instant) -> bool {
+        self.layout().workers().any(|(at, peers)| {
+            let goes_on = self.layout().to_go_on(at, self.next());
+            let is_large = self.layout().received().packets * peers > field.large();
+            field.is_over(at) || (is_large && field.left(at, now).is_some_and(|left| left.packets < goes_on))
+        })
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -136,7 +169,7 @@ impl HomeRoom {
 
     /// Whether [`Self::better`] would look for anything.
     pub fn looks(&self, field: &Field, now: Instant) -> bool {
-        self.grew || self.is_due(now) || self.is_over(field)
+        self.grew || self.is_due(now) || self.is_pressed(field, now)
     }
 
     /// From when on [`Self::better`] would look; none where it would at once.

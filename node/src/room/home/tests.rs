@@ -425,3 +425,19 @@ fn a_new_home_hears_of_a_moving_peers_hosts_in_any_order() {
     assert!(told.contains(&(node("n2"), HomeMessage::Arrived(session(2)))), "{told:?}");
     assert_eq!(room.roster.session(&name("p")), Some(session(2)));
 }
+
+#[test]
+fn what_is_paused_costs_nothing_until_it_goes_on() {
+    let (mut room, now) = room(9, false);
+    room.attach(&node("n1"));
+    room.hear(&node("n1"), change(RosterChange::Peer(peer("p", 1, "n1", true))), now);
+    let sends = |room: &HomeRoom| room.layout().sends();
+    let entry = ProducerEntry { sends: estimate::peer(), ..producer("a", "p", "n1") };
+    for (paused, expected) in [(false, estimate::peer()), (true, Sends::NOTHING), (false, estimate::peer())] {
+        let entry = ProducerEntry { paused, ..entry.clone() };
+        room.hear(&node("n1"), change(RosterChange::Producer(entry)), now);
+        assert_eq!(sends(&room), expected);
+    }
+    room.hear(&node("n1"), change(RosterChange::ProducerGone(entry.id)), now);
+    assert_eq!(sends(&room), Sends::NOTHING);
+}

@@ -3,7 +3,7 @@
 use super::reserve::Kept;
 use super::{Homes, TAKEOVER};
 use crate::clock::now_ms;
-use crate::placement::choose::{Proposal, Search, Step, Wish, propose};
+use crate::placement::choose::{Proposal, ROOM_MADE, Search, Step, TRIES, Wish, propose};
 use crate::placement::queue::Need;
 use parking_lot::Mutex;
 use skein_proto::capacity::Sends;
@@ -15,11 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-
-/// How many places are asked before the mesh counts as full.
-const TRIES: usize = 16;
-/// How often peers are moved to make room for one newcomer.
-const ROOM_MADE: usize = 2;
 
 /// How long it may take to find a place, with all that has to move for it. Who asks waits a little longer.
 const ADMIT_DEADLINE: Duration = Duration::from_secs(7);
@@ -281,19 +276,22 @@ impl Homes {
     async fn place_alone(&self, who: Newcomer<'_>, wish: Wish) -> Option<WorkerAddress> {
         let sends = wish.sends;
         let mut search = self.search(who.room, wish.clone())?;
-        let mut tried = 0;
-        for _ in 0..TRIES {
+        let (mut asked, mut made) = (0, 0);
+        while asked < TRIES {
             match self.next(who, &mut search, sends)? {
                 Step::Ask(proposal) => {
+                    asked += 1;
                     let at = proposal.at.clone();
                     match self.ask(who, proposal, None).await {
                         Ok(at) => return Some(at),
                         Err(by) => search.refused(&at, &by),
                     }
                 }
-                Step::MakeRoom(blocked) if tried < ROOM_MADE => {
-                    tried += 1;
-                    if self.make_room(who.room, &blocked, sends, None).await {
+                Step::MakeRoom(blocked) if made < ROOM_MADE => {
+                    if self.clear(who.room, &wish, &blocked).await
+                        || self.make_room(who.room, &blocked, sends, None).await
+                    {
+                        made += 1;
                         search = self.search(who.room, wish.clone())?;
                     }
                 }

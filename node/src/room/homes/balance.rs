@@ -3,10 +3,11 @@
 
 use super::reserve::Kept;
 use super::{Home, HomeRoom, Homes};
+use crate::placement::choose::{self, Wish};
 use crate::placement::shift::Shift;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
-use skein_proto::rpc::{Claim, MovePeer, Outlook, Refusal, Reply};
+use skein_proto::rpc::{Call, Claim, Clear, MakeWay, MovePeer, Outlook, Refusal, Reply};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ const BALANCE: Duration = Duration::from_secs(2);
 const RENEW: Duration = Duration::from_secs(5);
 /// How long peers may take to leave, where a newcomer waits for their place.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How long a host may take to have other rooms leave a worker.
+const CLEAR_DEADLINE: Duration = Duration::from_secs(5);
 /// How many peers the rooms of a home have on their way off nodes that drain, at most.
 const LEAVING: usize = 32;
 /// How many places are asked for a peer of which only the entry goes.
@@ -238,21 +241,94 @@ impl Homes {
         }
     }
 
+    /// Has other rooms leave a worker where a newcomer to this one finds no place. Says whether more is left there now.
+    pub(super) async fn clear(&self, room: &RoomId, wish: &Wish, at: &WorkerAddress) -> bool {
+        let now = Instant::now();
+        let (packets, before) = {
+            let rooms = self.rooms.lock();
+            let Some(home) = rooms.get(room) else { return false };
+            let field = self.field.lock();
+            let lacks = choose::lacks(wish, home.room.layout(), at, &field.field, now);
+            (lacks, field.field.left(at, now).unwrap_or_default().packets)
+        };
+        if packets == 0 {
+            return false;
+        }
+        let clear = Call::Clear(Clear { room: room.clone(), worker: at.worker, packets });
+        match self.mesh.call(&at.node, clear, CLEAR_DEADLINE).await {
+            Ok(Reply::Left { packets }) => {
+                self.field.lock().field.correct(at, packets);
+                packets > before
+            }
+            other => {
+                tracing::debug!(%at, ?other, "no answer to whether others can leave");
+                false
+            }
+        }
+    }
+
+    /// Another room needs what this one has on a worker: its peers there move, if they can.
+    pub async fn make_way(&self, wish: MakeWay) -> Reply {
+        let MakeWay { room, at, packets } = wish;
+        if let Some(home) = self.elsewhere(&room) {
+            return Reply::NotHome(home);
+        }
+        let shifts = match self.rooms.lock().get(&room) {
+            Some(home) => {
+                let field = self.field.lock();
+                home.room.make_way(&at, packets, &field.field, Instant::now(), &mut rand::rng())
+            }
+            None => Vec::new(),
+        };
+        let kept = self.keep_places(&room, &shifts).await;
+        if kept.iter().any(Option::is_none) {
+            kept.into_iter().flatten().for_each(|kept| self.release(kept));
+            return Reply::Leaving { packets: 0 };
+        }
+        let asked = self.ask_to_move(&room, &shifts, kept, "another room needs the place").len();
+        let packets = self.rooms.lock().get(&room).map_or(0, |home| home.room.frees(asked));
+        Reply::Leaving { packets }
+    }
+
     /// Has places kept for peers that are to move, and asks those to move that have one. Answers which.
     pub(super) async fn begin_moves(&self, room: &RoomId, shifts: &[Shift], reason: &str) -> Vec<SessionId> {
-        let mut asked = Vec::new();
+        let kept = self.keep_places(room, shifts).await;
+        self.ask_to_move(room, shifts, kept, reason)
+    }
+
+    /// Has places kept for peers that are to move at once; none for those who find none.
+    async fn keep_places(&self, room: &RoomId, shifts: &[Shift]) -> Vec<Option<Kept>> {
         let demands = match self.rooms.lock().get(room) {
             Some(home) => home.room.move_demands(shifts),
-            None => return asked,
+            None => return Vec::new(),
         };
+        let mut all = Vec::with_capacity(shifts.len());
         for (shift, demands) in shifts.iter().zip(demands) {
-            let Some(demands) = demands else { continue };
-            // Under a name of its own: when the peer comes, its place is reserved in place of this.
-            let nobody = SessionId { admitted_ms: 0, nonce: rand::random() };
-            let place = Some((shift.to.clone(), Outlook::default()));
-            let Ok(kept) = self.reserve(room, nobody, &demands, place, Claim::Move, None).await else {
-                continue;
+            let kept = match demands {
+                Some(demands) => {
+                    // Under a name of its own: when the peer comes, its place is reserved in place of this.
+                    let nobody = SessionId { admitted_ms: 0, nonce: rand::random() };
+                    let place = Some((shift.to.clone(), Outlook::default()));
+                    self.reserve(room, nobody, &demands, place, Claim::Move, None).await.ok()
+                }
+                None => None,
             };
+            all.push(kept);
+        }
+        all
+    }
+
+    /// Asks those to move for whom a place is kept. Answers which.
+    fn ask_to_move(
+        &self,
+        room: &RoomId,
+        shifts: &[Shift],
+        kept: Vec<Option<Kept>>,
+        reason: &str,
+    ) -> Vec<SessionId> {
+        let mut asked = Vec::new();
+        for (shift, kept) in shifts.iter().zip(kept) {
+            let Some(kept) = kept else { continue };
             let token = format!("{:032x}", rand::random::<u128>());
             let mut rooms = self.rooms.lock();
             let Some(home) = rooms.get_mut(room) else { continue };

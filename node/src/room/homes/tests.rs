@@ -26,6 +26,8 @@ struct Host {
     free: Mutex<u64>,
     kept: Mutex<HashMap<u64, u64>>,
     asked: AtomicU64,
+    /// What other rooms leave when they are asked to.
+    leaves: Mutex<u64>,
 }
 
 impl Host {
@@ -41,6 +43,11 @@ impl Host {
                 *free -= needs;
                 self.kept.lock().insert(reserve.ticket.0, needs);
                 Reply::Reserved { left: vec![(0, *free)] }
+            }
+            Call::Clear(_) => {
+                let mut free = self.free.lock();
+                *free += std::mem::take(&mut *self.leaves.lock());
+                Reply::Left { packets: *free }
             }
             Call::Release(ticket) => {
                 *self.free.lock() += self.kept.lock().remove(&ticket.0).unwrap_or_default();
@@ -200,6 +207,21 @@ async fn where_nobody_leads_or_the_leader_says_no_a_join_is_refused() {
     node.leads(false).await;
     assert_eq!(node.homes.admit(node.admit("a")).await, FULL);
     assert_eq!(node.homes.waiting(), 0);
+}
+
+#[tokio::test]
+async fn others_leave_a_full_worker_for_a_newcomer_to_one_of_its_rooms() {
+    let world = World::new();
+    let node = world.node("n1", &[]).await;
+    *node.host.free.lock() = one();
+    eventually("what is left is heard", async || node.homes.level().free.packets == one()).await;
+    let first = node.homes.admit(node.admit_with("a", "p", RoomWish::default())).await;
+    assert!(admitted(&first), "{first:?}");
+    let second = node.admit_with("a", "q", RoomWish::default());
+    assert_eq!(node.homes.admit(second.clone()).await, FULL);
+    *node.host.leaves.lock() = TOTAL / 2;
+    let reply = node.homes.admit(second).await;
+    assert!(admitted(&reply), "{reply:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -224,6 +224,19 @@ impl Hosts {
         Ok(())
     }
 
+    /// Rooms that might leave a worker so that so much more is left there.
+    pub fn in_the_way(&self, at: &WorkerAddress, but: &RoomId, packets: u64) -> Vec<(RoomId, u64)> {
+        self.nodes[self.index(at)].ledger.in_the_way(at.worker, but, packets)
+    }
+
+    /// Gives up what is kept for a session.
+    pub fn release(&mut self, demands: &[(WorkerAddress, Cost)], session: SessionId) {
+        for (at, _) in demands {
+            let index = self.index(at);
+            self.nodes[index].ledger.release(session);
+        }
+    }
+
     /// What a room's media costs on a worker is another. Says whether the worker now sends more than it should, and
     /// more than before.
     pub fn charge(&mut self, room: &RoomId, at: &WorkerAddress, was: Cost, is: Cost, now: Instant) -> bool {

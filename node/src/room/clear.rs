@@ -1,0 +1,70 @@
+//! A worker is full, and a newcomer to one of its rooms needs a place there: other rooms leave it, if they can. Which could
+//! is for the host to know, whether and where they go for their homes.
+
+use super::host::Rooms;
+use skein_proto::ids::{RoomId, WorkerAddress};
+use skein_proto::rpc::{Call, Clear, MakeWay, Reply};
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
+
+/// How many workers are cleared at once.
+pub(super) const AT_ONCE: usize = 4;
+/// How long it may take until rooms have left.
+const CLEARED: Duration = Duration::from_secs(4);
+/// How long a home may take to find places elsewhere and have them kept.
+const HOME_DEADLINE: Duration = Duration::from_secs(2);
+/// How often it is looked at whether they have left.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A room that is about to leave a worker, with all that it has there or a part.
+struct Leaving {
+    room: RoomId,
+    /// When it has no more than this there, it has left: packets a second.
+    most: u64,
+}
+
+impl Rooms {
+    /// Has other rooms leave a worker until a room finds so much more there, and answers what is left when they have.
+    /// Where too many workers are being cleared already, or nobody can leave, it answers at once.
+    pub async fn clear(&self, wish: Clear) -> Reply {
+        let accounts = self.context().workers.accounts();
+        if let Ok(_turn) = self.clearing.try_acquire() {
+            let leave = async {
+                let leaving = self.ask_to_leave(&wish).await;
+                let stays = |room: &Leaving| accounts.of_room(wish.worker, &room.room) > room.most;
+                while leaving.iter().any(stays) {
+                    sleep(POLL).await;
+                }
+            };
+            if timeout(CLEARED, leave).await.is_err() {
+                tracing::debug!(worker = wish.worker, "rooms that make way take long");
+            }
+        }
+        Reply::Left { packets: accounts.figures(wish.worker, Instant::now()).free }
+    }
+
+    /// Asks the homes of rooms, one after the other, until enough are about to leave.
+    async fn ask_to_leave(&self, wish: &Clear) -> Vec<Leaving> {
+        let context = self.context();
+        let at = WorkerAddress { node: context.mesh.id().clone(), worker: wish.worker };
+        let (mut needed, mut leaving) = (wish.packets, Vec::new());
+        for (room, has) in context.workers.accounts().in_the_way(wish.worker, &wish.room, wish.packets) {
+            let home = context.mesh.view().borrow().home(&room).clone();
+            let ask = Call::MakeWay(MakeWay { room: room.clone(), at: at.clone(), packets: needed });
+            match context.mesh.call(&home, ask, HOME_DEADLINE).await {
+                Ok(Reply::Leaving { packets: 0 }) => {}
+                Ok(Reply::Leaving { packets }) => {
+                    let goes = packets.min(has);
+                    // What streams cost is measured meanwhile, and may be another by then.
+                    leaving.push(Leaving { room, most: has - goes / 2 });
+                    needed = needed.saturating_sub(goes);
+                }
+                other => tracing::debug!(%room, %home, ?other, "the room does not make way"),
+            }
+            if needed == 0 {
+                break;
+            }
+        }
+        leaving
+    }
+}

@@ -1,0 +1,197 @@
+//! Finding places, and having peers move for them, as a node's homes do it by asking hosts and each other.
+
+use super::{ASK, MOVE, Seat, Skein, name};
+use crate::simulate::policy::Media;
+use skein_node::placement::choose::{self, ROOM_MADE, Search, Step, TRIES};
+use skein_node::placement::shift::Shift;
+use skein_proto::capacity::Sends;
+use skein_proto::ids::{PeerId, RoomId, SessionId, WorkerAddress};
+use skein_proto::rpc::{Claim, Outlook};
+use skein_proto::signaling::Role;
+use std::time::Duration;
+
+impl Skein {
+    /// Searches a place for a peer until one is reserved.
+    pub(super) fn place(
+        &mut self,
+        key: u32,
+        id: &PeerId,
+        session: SessionId,
+        role: Role,
+    ) -> (Option<WorkerAddress>, Duration) {
+        let room_id: RoomId = name(format!("r{key}"));
+        let (mut waited, mut room_made) = (Duration::ZERO, 0);
+        let now = self.now;
+        let Some(room) = self.rooms.get(&key) else { return (None, waited) };
+        let home_at = room.home_at;
+        let typical = self.hosts.typical(home_at).peers();
+        let entry = self.hosts.id(home_at).clone();
+        let wish = room.home.wish(id, &entry, role, false, typical);
+        let mut search = Search::new(wish.clone(), room.home.layout(), &self.hosts.field, now, &mut self.rng);
+        let mut tried = 0;
+        while tried < TRIES {
+            let Some(room) = self.rooms.get_mut(&key) else { break };
+            match search.next(room.home.layout(), &self.hosts.field, now) {
+                Step::Ask(proposal) => {
+                    tried += 1;
+                    waited += ASK;
+                    if room.home.sit(id, session, &proposal.at, wish.sends, now).is_err() {
+                        continue;
+                    }
+                    let place = Some((&proposal.at, proposal.outlook));
+                    match self.hosts.reserve(&room_id, session, &proposal.demands, place, proposal.claim, now)
+                    {
+                        Ok(_) => return (Some(proposal.at), waited),
+                        Err(by) => {
+                            if let Some(room) = self.rooms.get_mut(&key) {
+                                room.home.stand_up(session);
+                            }
+                            search.refused(&proposal.at, &by);
+                        }
+                    }
+                }
+                Step::MakeRoom(_) if room_made == ROOM_MADE => {}
+                Step::MakeRoom(blocked) => {
+                    let field = &self.hosts.field;
+                    let lacks = choose::lacks(&wish, room.home.layout(), &blocked, field, now);
+                    waited += ASK;
+                    let made = self.make_way(key, &blocked, lacks) || {
+                        let Some(room) = self.rooms.get(&key) else { break };
+                        let (field, rng) = (&self.hosts.field, &mut self.rng);
+                        let shifts = room.home.make_room(&blocked, wish.sends, None, field, now, rng);
+                        self.shift(key, &shifts, false)
+                    };
+                    if made {
+                        waited += MOVE;
+                        room_made += 1;
+                        self.hosts.hear_until(now + MOVE, now);
+                        let Some(room) = self.rooms.get(&key) else { break };
+                        search = Search::new(
+                            wish.clone(),
+                            room.home.layout(),
+                            &self.hosts.field,
+                            now,
+                            &mut self.rng,
+                        );
+                    }
+                }
+                Step::GiveUp => break,
+            }
+        }
+        (None, waited)
+    }
+
+    /// Has room made and reserved for what a promoted peer is going to send. Says whether it may.
+    pub(super) fn may_publish(&mut self, key: u32, session: SessionId, sends: Sends) -> bool {
+        let (now, room_id) = (self.now, name::<RoomId>(format!("r{key}")));
+        for _ in 0..=ROOM_MADE {
+            let Some(room) = self.rooms.get_mut(&key) else { return false };
+            let Ok(demands) = room.home.publish(session, sends, now) else { return false };
+            let Err(by) = self.hosts.reserve(&room_id, session, &demands, None, Claim::Place, now) else {
+                return true;
+            };
+            let Some(room) = self.rooms.get_mut(&key) else { return false };
+            room.home.unpublish(session, now);
+            let shifts =
+                room.home.make_room(&by, sends, Some(session), &self.hosts.field, now, &mut self.rng);
+            if !self.shift(key, &shifts, false) {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Has other rooms leave a worker until so much more is left there. Says whether any did.
+    fn make_way(&mut self, key: u32, at: &WorkerAddress, packets: u64) -> bool {
+        let (now, mut left) = (self.now, packets);
+        if packets == 0 {
+            return false;
+        }
+        for (id, cost) in self.hosts.in_the_way(at, &name(format!("r{key}")), packets) {
+            let other = id.as_str().trim_start_matches('r').parse().unwrap_or_default();
+            let Some(room) = self.rooms.get_mut(&other) else { continue };
+            room.home.tick(now);
+            let shifts = room.home.make_way(at, left, &self.hosts.field, now, &mut self.rng);
+            let frees = room.home.frees(shifts.len());
+            if self.shift(other, &shifts, true) {
+                left = left.saturating_sub(frees.min(cost));
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        left < packets
+    }
+
+    /// Moves peers, make-before-break; with `whole` all of them or none. Says whether somebody moved.
+    pub(super) fn shift(&mut self, key: u32, shifts: &[Shift], whole: bool) -> bool {
+        let room_id: RoomId = name(format!("r{key}"));
+        let mut moved = false;
+        let Some(room) = self.rooms.get(&key) else { return moved };
+        let mut kept = Vec::new();
+        for (shift, demands) in shifts.iter().zip(room.home.move_demands(shifts)).filter(|_| whole) {
+            let session = self.session();
+            let place = Some((&shift.to, Outlook::default()));
+            let reserved = demands.filter(|demands| {
+                self.hosts.reserve(&room_id, session, demands, place, Claim::Move, self.now).is_ok()
+            });
+            let Some(demands) = reserved else {
+                kept.iter()
+                    .for_each(|(session, demands): &(_, Vec<_>)| self.hosts.release(demands, *session));
+                return false;
+            };
+            kept.push((session, demands));
+        }
+        let mut kept = kept.into_iter();
+        for shift in shifts {
+            let now = self.now;
+            let Some(room) = self.rooms.get(&key) else { return moved };
+            let Some(peer) = room.peers.iter().find(|(_, s)| s.session == shift.session).map(|(p, _)| *p)
+            else {
+                continue;
+            };
+            let session = match kept.next() {
+                Some((session, _)) => session,
+                None => {
+                    let Some(Some(demands)) = room.home.move_demands(std::slice::from_ref(shift)).pop()
+                    else {
+                        continue;
+                    };
+                    let session = self.session();
+                    let place = Some((&shift.to, Outlook::default()));
+                    if self.hosts.reserve(&room_id, session, &demands, place, Claim::Move, now).is_err() {
+                        continue;
+                    }
+                    session
+                }
+            };
+            let id: PeerId = name(format!("p{peer}"));
+            let Some(room) = self.rooms.get_mut(&key) else { return moved };
+            let token = session.to_string();
+            room.home.ask_to_move(shift, token.clone(), "simulated", now);
+            let Some((to, from)) = room.home.moving_to(&id, &token) else { continue };
+            let Some(old) = room.peers.remove(&peer) else { continue };
+            let taken = room.home.expect(&id, session, now).is_ok()
+                && room.home.sit_beside(&id, session, from, &to, now).is_some();
+            if !taken {
+                room.peers.insert(peer, old);
+                continue;
+            }
+            room.home.admitted(&id, session, Some(from));
+            let seat = Seat { session, at: to, role: old.role, media: old.media, says: old.media };
+            // The new connection receives from now on; what it sends reaches others when the old one is closed.
+            let silent = Media { audio: false, video: false, ..old.media };
+            let (at, media) = (seat.at.clone(), seat.media);
+            self.arrive(key, peer, Seat { media: silent, ..seat }, Some(from));
+            self.depart(key, peer, &old);
+            self.speak_up(key, peer, &at, media);
+            self.hosts.settle(&at, session, now);
+            self.moves += 1;
+            moved = true;
+        }
+        if moved {
+            self.look_later(key);
+        }
+        moved
+    }
+}
