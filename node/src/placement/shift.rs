@@ -128,7 +128,7 @@ fn part(
     let places = places.iter().filter(|to| is_large || layout.peers_at(to) > 0);
     let mut best = Vec::new();
     for to in places {
-        let (count, _) = can_some_go(layout, going, to, field, now);
+        let (count, _) = can_some_go(&before, layout, going, to, field, now);
         if count > best.len() {
             best = shifts(going.get(..count).unwrap_or_default(), to);
         }
@@ -192,16 +192,16 @@ fn can_go(
 
 /// How many of these can go, one after the other, until one cannot. Answers how the room lies then, too.
 fn can_some_go(
+    before: &Costs,
     layout: &Layout,
     going: &[(&SessionId, &Seat)],
     to: &WorkerAddress,
     field: &Field,
     now: Instant,
 ) -> (usize, Layout) {
-    let before = layout.costs();
     let (mut lies, mut count) = (layout.clone(), 0);
     for (_, seat) in going {
-        let Some(after) = can_go(&before, &lies, seat, to, field, now) else { break };
+        let Some(after) = can_go(before, &lies, seat, to, field, now) else { break };
         (lies, count) = (after, count + 1);
     }
     (count, lies)
@@ -209,13 +209,14 @@ fn can_some_go(
 
 /// Whether all of these can go, one after the other. Answers how the room lies afterwards.
 fn can_all_go(
+    before: &Costs,
     layout: &Layout,
     going: &[(&SessionId, &Seat)],
     to: &WorkerAddress,
     field: &Field,
     now: Instant,
 ) -> Option<Layout> {
-    let (count, lies) = can_some_go(layout, going, to, field, now);
+    let (count, lies) = can_some_go(before, layout, going, to, field, now);
     (count == going.len()).then_some(lies)
 }
 
@@ -278,7 +279,7 @@ pub fn relieve<R: Rng>(
         if seats.layout().peers_at(&to) == 0 && left.packets < least {
             continue;
         }
-        let (count, lies) = can_some_go(seats.layout(), &there, &to, field, now);
+        let (count, lies) = can_some_go(&before, seats.layout(), &there, &to, field, now);
         let after = lies.costs();
         if count == there.len() {
             let more = cost(&after, &to).saturating_sub(cost(&before, &to));
@@ -316,7 +317,8 @@ pub fn make_way<R: Rng>(
     if there.len() as u64 == layout.peers_at(from) && there.len() <= MAKE_WAY {
         let least = layout.consumed(there.len() as u64, sent(&there)).packets;
         let places = places(layout, from, least, field, now, rng);
-        let fits = |to: &&WorkerAddress| can_all_go(layout, &there, to, field, now).is_some();
+        let before = layout.costs();
+        let fits = |to: &&WorkerAddress| can_all_go(&before, layout, &there, to, field, now).is_some();
         if let Some(to) = places.iter().find(fits) {
             return shifts(&there, to);
         }
@@ -427,7 +429,7 @@ pub fn bring_together(
             if least > 0 && !has_space(to, least) {
                 continue;
             }
-            let Some(after) = can_all_go(layout, &there, to, field, now) else { continue };
+            let Some(after) = can_all_go(&before, layout, &there, to, field, now) else { continue };
             if price(&before, &after.costs()).iter().all(|(at, more)| has_space(at, more.packets)) {
                 return shifts(&there, to);
             }

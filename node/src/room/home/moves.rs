@@ -128,12 +128,12 @@ impl HomeRoom {
                 || field.left(at, now).is_some_and(|left| left.packets < needs(at))
         };
         let pressed = self.layout().workers().map(|(at, _)| at).find(|at| crowded(at)).cloned();
+        let is_crowded = pressed.is_some();
         if let Some(at) = pressed {
             // Who would have to dial again is left alone, unless more is carried there than can be.
             let goes = |id: &SessionId| self.may_move(id, now) && (field.is_over(&at) || self.is_skein(id));
             shifts = shift::relieve(&self.seats, &at, self.next(), field, goes, now, rng);
         }
-        let is_crowded = self.layout().workers().any(|(at, _)| crowded(at));
         // An audience stays spread: another presenter takes as much of each worker as that has listeners.
         if shifts.is_empty() && together && !(is_crowded && self.options.mode == RoomMode::Stage) {
             let goes = |id: &SessionId| self.may_move(id, now) && self.is_skein(id);

@@ -4,7 +4,7 @@ use super::{ASK, MOVE, Seat, Skein, name};
 use crate::simulate::policy::Media;
 use skein_node::placement::choose::{self, ROOM_MADE, Search, Step, TRIES};
 use skein_node::placement::shift::Shift;
-use skein_proto::capacity::Sends;
+use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{PeerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{Claim, Outlook};
 use skein_proto::signaling::Role;
@@ -123,6 +123,19 @@ impl Skein {
         left < packets
     }
 
+    /// Has a place kept for a peer that is to move, and says for which connection, and what.
+    fn keep_place(
+        &mut self,
+        room: &RoomId,
+        shift: &Shift,
+        demands: Option<Vec<(WorkerAddress, Cost)>>,
+    ) -> Option<(SessionId, Vec<(WorkerAddress, Cost)>)> {
+        let (demands, session) = (demands?, self.session());
+        let place = Some((&shift.to, Outlook::default()));
+        self.hosts.reserve(room, session, &demands, place, Claim::Move, self.now).ok()?;
+        Some((session, demands))
+    }
+
     /// Moves peers, make-before-break; with `whole` all of them or none. Says whether somebody moved.
     pub(super) fn shift(&mut self, key: u32, shifts: &[Shift], whole: bool) -> bool {
         let room_id: RoomId = name(format!("r{key}"));
@@ -130,17 +143,12 @@ impl Skein {
         let Some(room) = self.rooms.get(&key) else { return moved };
         let mut kept = Vec::new();
         for (shift, demands) in shifts.iter().zip(room.home.move_demands(shifts)).filter(|_| whole) {
-            let session = self.session();
-            let place = Some((&shift.to, Outlook::default()));
-            let reserved = demands.filter(|demands| {
-                self.hosts.reserve(&room_id, session, demands, place, Claim::Move, self.now).is_ok()
-            });
-            let Some(demands) = reserved else {
+            let Some(place) = self.keep_place(&room_id, shift, demands) else {
                 kept.iter()
                     .for_each(|(session, demands): &(_, Vec<_>)| self.hosts.release(demands, *session));
                 return false;
             };
-            kept.push((session, demands));
+            kept.push(place);
         }
         let mut kept = kept.into_iter();
         for shift in shifts {
@@ -150,21 +158,14 @@ impl Skein {
             else {
                 continue;
             };
-            let session = match kept.next() {
-                Some((session, _)) => session,
+            let place = match kept.next() {
+                Some(place) => Some(place),
                 None => {
-                    let Some(Some(demands)) = room.home.move_demands(std::slice::from_ref(shift)).pop()
-                    else {
-                        continue;
-                    };
-                    let session = self.session();
-                    let place = Some((&shift.to, Outlook::default()));
-                    if self.hosts.reserve(&room_id, session, &demands, place, Claim::Move, now).is_err() {
-                        continue;
-                    }
-                    session
+                    let demands = room.home.move_demands(std::slice::from_ref(shift)).pop().flatten();
+                    self.keep_place(&room_id, shift, demands)
                 }
             };
+            let Some((session, _)) = place else { continue };
             let id: PeerId = name(format!("p{peer}"));
             let Some(room) = self.rooms.get_mut(&key) else { return moved };
             let token = session.to_string();
