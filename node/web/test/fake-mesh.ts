@@ -232,7 +232,7 @@ export class FakeMesh {
   joined(client: FakeClient): void {
     for (const bot of this.bots.values()) {
       for (const producer of this.producers) if (producer.peer === bot.id) void this.offer(client, producer);
-      this.offerChat(client, bot.id);
+      void this.offerChat(client, bot.id);
     }
   }
 
@@ -249,7 +249,7 @@ export class FakeMesh {
       if (!client.info || client.socket.readyState !== 1) continue;
       client.notify('newPeer', bot);
       for (const producer of producers) void this.offer(client, producer);
-      this.offerChat(client, id);
+      void this.offerChat(client, id);
     }
     return producers;
   }
@@ -283,11 +283,12 @@ export class FakeMesh {
     };
   }
 
-  offerChat(client: FakeClient, peerId: string): void {
-    void client.request('newDataConsumer', {
+  /** Offers a client the chat of a peer; resolves to the client's answer. */
+  offerChat(client: FakeClient, peerId: string, id = fresh(`chat-to-${client.peerId}-of-${peerId}`)): Promise<Json> {
+    return client.request('newDataConsumer', {
       peerId,
       dataProducerId: `chat-of-${peerId}`,
-      id: fresh(`chat-to-${client.peerId}-of-${peerId}`),
+      id,
       sctpStreamParameters: { streamId: ++counter % 1000, ordered: true },
       label: 'chat',
       protocol: '',

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Device, FakeHandler, testFakeParameters } from 'mediasoup-client';
 import { RoomClosed, type RoomState } from '../src/sdk/index.js';
 import { FakeMesh } from './fake-mesh.js';
-import { fakeRoom, fakeTrack, until } from './support.js';
+import { FakeMedia, fakeRoom, fakeTrack, until } from './support.js';
 
 test('joins in mediasoup-demo’s order, and says what it is', async () => {
   const mesh = new FakeMesh();
@@ -113,6 +113,44 @@ test('a consumer that is told about before it is made, of a peer nobody told abo
   await until(() => room.peers.get('ghost')?.subscriptions.length === 1);
   assert.equal(room.peers.get('ghost')?.subscription('camera')?.muted, true);
   assert.equal(room.peers.get('ghost')?.displayName, 'Ghost');
+  room.leave();
+});
+
+test('a consumer that ends before it is made', async () => {
+  const mesh = new FakeMesh();
+  const room = fakeRoom(mesh);
+  const seen: string[] = [];
+  room.on('peerJoined', ({ id }) => seen.push(id));
+  room.on('subscribed', ({ id }) => seen.push(id));
+  await room.join();
+  const client = mesh.client!;
+  const offer = mesh.consumer({ id: 'p', peer: 'ghost', kind: 'video', appData: {}, paused: false });
+  const answer = client.request('newConsumer', { ...offer });
+  client.notify('consumerClosed', { consumerId: offer.id });
+  client.notify('consumerScore', { consumerId: offer.id, score: { score: 8, producerScore: 9, producerScores: [] } });
+  client.notify('peerClosed', { peerId: 'ghost' });
+  assert.equal((await answer)['ok'], true);
+  assert.deepEqual(seen, []);
+  assert.equal(room.peers.size, 0);
+  room.leave();
+});
+
+test('a data consumer that ends before it is made', async () => {
+  const mesh = new FakeMesh();
+  const media = new FakeMedia();
+  const room = fakeRoom(mesh, { createDevice: media.createDevice });
+  const lines: string[] = [];
+  room.on('message', ({ text }) => lines.push(text));
+  await room.join();
+  const client = mesh.client!;
+  const answer = mesh.offerChat(client, 'ann', 'first');
+  client.notify('dataConsumerClosed', { dataConsumerId: 'first' });
+  const next = mesh.offerChat(client, 'ann', 'next');
+  assert.equal((await answer)['ok'], true);
+  assert.equal((await next)['ok'], true);
+  // Of the two channels that the fake media has, one is closed.
+  media.says(0, 'hello');
+  assert.deepEqual(lines, ['hello']);
   room.leave();
 });
 

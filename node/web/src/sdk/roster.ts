@@ -14,6 +14,9 @@ import { sourceOf, Subscription, type SubscriptionInfo } from './subscription.js
  */
 const TWO_TRACKS = 20_000;
 
+/** How the host tells that a consumer of either kind is over. */
+const ENDS: ReadonlySet<string> = new Set(['consumerClosed', 'dataConsumerClosed']);
+
 /** What a roster tells the room. */
 export interface RosterHandlers {
   peerJoined(peer: Peer): void;
@@ -117,53 +120,39 @@ export class Roster {
     const source = sourceOf(kind, appData);
     const info: SubscriptionInfo = { peerId, producerId, kind, source, type, appData };
     if (!this.#handlers.accept(info)) throw new RequestError('newConsumer', 403, 'not wanted');
-    this.#early.set(id, []);
-    try {
-      const consumer = await session.recv.consume({
-        id,
-        producerId,
-        kind,
-        rtpParameters,
-        appData,
-        // Tracks of one stream are kept in step: lips with voice, but a screen with its own sound only.
-        streamId: `${peerId}-${source.startsWith('screen') ? 'screen' : 'person'}`,
-      });
-      // The connection may have gone while the browser made the track.
-      if (session.protoo.closed) return consumer.close();
+    const making = session.recv.consume({
+      id,
+      producerId,
+      kind,
+      rtpParameters,
+      appData,
+      // Tracks of one stream are kept in step: lips with voice, but a screen with its own sound only.
+      streamId: `${peerId}-${source.startsWith('screen') ? 'screen' : 'person'}`,
+    });
+    await this.#make(session, id, making, (consumer) => {
       const peer = this.peers.get(peerId) ?? this.#seen({ id: peerId, displayName: peerId, device: {} });
       const leg = new Leg(session, consumer, data, info);
       const same = this.#sameTrack(peer, leg);
-      if (same) {
-        const { current } = same;
-        this.#legs.set(id, { subscription: same, leg });
-        same.add(leg, this.#handlers.settle);
-        // A peer that moves ends the older one soon. One that does not means both.
-        if (current.session === session) leg.after(TWO_TRACKS, () => this.#split(same, current, leg));
-      } else {
-        this.#subscribe(peer, leg);
-      }
-      for (const notification of this.#early.get(id) ?? []) this.notification(notification);
-    } finally {
-      this.#early.delete(id);
-    }
+      if (!same) return this.#subscribe(peer, leg);
+      const { current } = same;
+      this.#legs.set(id, { subscription: same, leg });
+      same.add(leg, this.#handlers.settle);
+      // A peer that moves ends the older one soon. One that does not means both.
+      if (current.session === session) leg.after(TWO_TRACKS, () => this.#split(same, current, leg));
+    });
   }
 
   /** Accepts a data consumer. */
   async newDataConsumer(session: Session, data: NewDataConsumer): Promise<void> {
-    this.#early.set(data.id, []);
-    try {
-      // The same channel has the same producer over every connection; the node's own may have one on each node.
-      const channel = data.peerId === null ? `node/${data.label}` : data.dataProducerId;
-      const consumer = await consumeData(session, data, (message) => {
-        if (this.#doubles.isNew(channel, data.id, message.data)) this.#handlers.data(message);
-      });
-      if (session.protoo.closed) return consumer.close();
+    // The same channel has the same producer over every connection; the node's own may have one on each node.
+    const channel = data.peerId === null ? `node/${data.label}` : data.dataProducerId;
+    const making = consumeData(session, data, (message) => {
+      if (this.#doubles.isNew(channel, data.id, message.data)) this.#handlers.data(message);
+    });
+    await this.#make(session, data.id, making, (consumer) => {
       this.#dataConsumers.set(data.id, { session, channel, consumer });
       this.#doubles.add(channel, data.id);
-      for (const notification of this.#early.get(data.id) ?? []) this.notification(notification);
-    } finally {
-      this.#early.delete(data.id);
-    }
+    });
   }
 
   /** Takes in what the host tells about peers and consumers; false when it is about something else. */
@@ -203,6 +192,27 @@ export class Roster {
       default:
         return false;
     }
+  }
+
+  /** Takes a consumer of either kind once the browser has made it, and then what the host told about it meanwhile. */
+  async #make<C extends types.Consumer | types.DataConsumer>(
+    session: Session,
+    id: string,
+    making: Promise<C>,
+    made: (consumer: C) => void,
+  ): Promise<void> {
+    const early: Notification[] = [];
+    this.#early.set(id, early);
+    try {
+      const consumer = await making;
+      // The connection may have gone meanwhile, and so may have what it is of.
+      if (session.protoo.closed || early.some(({ method }) => ENDS.has(method))) return consumer.close();
+      made(consumer);
+    } finally {
+      this.#early.delete(id);
+    }
+    // Nothing is kept for it any more: what is taken in here cannot come to be taken in again.
+    for (const notification of early) this.notification(notification);
   }
 
   #seen({ id, displayName, device }: PeerInfo): Peer {
