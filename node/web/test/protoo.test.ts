@@ -141,6 +141,22 @@ test('accepts and rejects what the node asks, and hands on what it tells', async
   assert.deepEqual(told, ['activeSpeaker']);
 });
 
+test('tells what waits for an answer, either way', async () => {
+  let answer = () => {};
+  const { protoo, socket } = await open({ request: () => new Promise((resolve) => (answer = resolve)) });
+  const asked = protoo.request('restartIce', { transportId: 't' });
+  socket.receive({ request: true, id: 7, method: 'newConsumer', data: { id: 'c' } });
+  await tick();
+  assert.deepEqual(protoo.pending.map(({ by, method, data }) => [by, method, data]), [
+    ['client', 'restartIce', { transportId: 't' }],
+    ['node', 'newConsumer', { id: 'c' }],
+  ]);
+  answer();
+  socket.receive({ response: true, id: 1, ok: true, data: {} });
+  await asked;
+  assert.deepEqual(protoo.pending, []);
+});
+
 test('what the node says in the same breath as it opens is heard', async () => {
   const told: string[] = [];
   const dialling = Protoo.dial(

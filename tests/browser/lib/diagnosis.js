@@ -3,7 +3,7 @@
 /** Open tabs, by their tests' order. */
 const open = new Set();
 
-/** Notes all RTCPeerConnections of a tab, for `diagnose`; before anything of the page runs. */
+/** Notes all RTCPeerConnections of a tab, and when its script stood still, for `diagnose`; before anything of the page runs. */
 export async function observe(peer) {
   open.add(peer);
   peer.page.once('close', () => open.delete(peer));
@@ -16,6 +16,9 @@ export async function observe(peer) {
         all.push(this);
       }
     };
+    const stands = (window.longTasks = []);
+    const noticed = (list) => stands.push(...list.getEntries().filter(({ duration }) => duration > 500));
+    new PerformanceObserver(noticed).observe({ type: 'longtask', buffered: true });
   });
 }
 
@@ -57,8 +60,29 @@ async function tell() {
       if (keys) lines.push(`  ${entry.type}: ${some(entry, keys)}`);
     }
   }
-  const sessions = new Set();
-  for (const { id, subscriptions } of window.skein?.room?.peers.values() ?? []) {
+  for (const { startTime, duration } of window.longTasks ?? []) {
+    const ago = performance.now() - startTime - duration;
+    lines.push(`its script stood still for ${Math.round(duration)} ms, until ${Math.round(ago)} ms ago`);
+  }
+  const room = window.skein?.room;
+  if (room) lines.push(`the room: ${some(room, ['state', 'moving'])}`);
+  const sessions = new Set(room?.sessions);
+  for (const { number, protoo, send, recv } of sessions) {
+    lines.push(`connection ${number}: closed ${protoo.closed}`);
+    for (const transport of [send, recv]) {
+      // What it works off one after the other has no public name.
+      const tasks = (transport._awaitQueue?.dump() ?? []).map(
+        ({ name, enqueuedTime, executionTime }) => `${name} (${enqueuedTime} ms waiting, ${executionTime} ms at it)`,
+      );
+      const state = some(transport, ['direction', 'closed', 'connectionState']);
+      lines.push(`  transport ${transport.id}: ${state}; its queue: ${tasks.join(', ') || 'empty'}`);
+    }
+    for (const { by, method, data, since } of protoo.pending ?? []) {
+      const about = some(data, ['peerId', 'id', 'producerId', 'dataProducerId', 'consumerId', 'transportId']);
+      lines.push(`  the ${by}'s request ${method} has waited for ${Date.now() - since} ms: ${about}`);
+    }
+  }
+  for (const { id, subscriptions } of room?.peers.values() ?? []) {
     for (const one of subscriptions) {
       const state = some(one, ['id', 'muted', 'paused', 'layers', 'score']);
       lines.push(`${id}'s ${one.source}: ${state}`);

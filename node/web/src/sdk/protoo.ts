@@ -76,8 +76,19 @@ export interface ProtooHandlers {
   closed(lost: ConnectionLost): void;
 }
 
-interface Pending {
+/** A request without an answer yet. */
+export interface PendingRequest {
+  /** Who asked. */
+  by: 'client' | 'node';
+  /** What for. */
   method: string;
+  /** As it was sent. */
+  data: unknown;
+  /** When, as of Date.now(). */
+  since: number;
+}
+
+interface Pending extends PendingRequest {
   resolve(data: unknown): void;
   reject(error: Error): void;
   timeout: number;
@@ -89,6 +100,8 @@ export class Protoo {
   readonly #socket: Socket;
   readonly #handlers: ProtooHandlers;
   readonly #pending = new Map<number, Pending>();
+  /** What the node asked and has no answer to yet. */
+  readonly #asked = new Set<PendingRequest>();
   #nextId = 1;
   #lost: ConnectionLost | undefined;
   #held = false;
@@ -134,6 +147,12 @@ export class Protoo {
     return this.#lost !== undefined;
   }
 
+  /** All requests that wait for an answer, either way, to see what a client hangs on. */
+  get pending(): readonly PendingRequest[] {
+    const own = [...this.#pending.values()].map(({ by, method, data, since }) => ({ by, method, data, since }));
+    return [...own, ...this.#asked];
+  }
+
   /** Asks the node. Fails with RequestError, RequestTimeout or ConnectionLost. */
   request<M extends keyof ClientMethods>(
     method: M,
@@ -143,7 +162,16 @@ export class Protoo {
     if (this.#lost) return Promise.reject(this.#lost);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      const pending = { method, resolve: resolve as (data: unknown) => void, reject, timeout, timer: undefined };
+      const pending: Pending = {
+        by: 'client',
+        method,
+        data,
+        since: Date.now(),
+        resolve: resolve as (data: unknown) => void,
+        reject,
+        timeout,
+        timer: undefined,
+      };
       this.#pending.set(id, pending);
       this.#arm(id, pending);
       this.#send({ request: true, id, method, data });
@@ -214,6 +242,8 @@ export class Protoo {
   }
 
   async #answer({ id, method, data }: { id: number; method: string; data: unknown }): Promise<void> {
+    const asked: PendingRequest = { by: 'node', method, data, since: Date.now() };
+    this.#asked.add(asked);
     try {
       await this.#handlers.request({ method, data } as ServerRequest);
       this.#send({ response: true, id, ok: true, data: {} });
@@ -221,6 +251,8 @@ export class Protoo {
       const code = error instanceof RequestError ? error.code : 500;
       const reason = error instanceof Error ? error.message : String(error);
       this.#send({ response: true, id, ok: false, errorCode: code, errorReason: reason });
+    } finally {
+      this.#asked.delete(asked);
     }
   }
 

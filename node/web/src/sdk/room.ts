@@ -131,6 +131,10 @@ export class Room extends Emitter<RoomEvents> {
   get endpoints(): readonly string[] {
     return this.#endpoints.all;
   }
+  /** For the SDK, and to see what a page hangs on: the session, and during a move the one to come as well. */
+  get sessions(): readonly Session[] {
+    return [...new Set([this.#session, this.#move?.next])].filter((session) => session !== undefined);
+  }
 
   /**
    * Enters the room. Fails with RoomClosed, saying why, when the mesh refuses, or when no node could be reached.
@@ -277,14 +281,9 @@ export class Room extends Emitter<RoomEvents> {
     throw this.#state === 'closed' ? new RoomClosed('the room is closed') : new RequestError('produce', 403, LISTENS);
   }
 
-  /** The session, and during a move the one to come as well. */
-  get #sessions(): Session[] {
-    return [...new Set([this.#session, this.#move?.next])].filter((session) => session !== undefined);
-  }
-
   /** Over the session, and during a move over the one to come, which is of no use if it refuses. */
   async #everywhere(request: (session: Session) => Promise<unknown>): Promise<void> {
-    const [now, ...next] = this.#sessions.map((session) => request(session));
+    const [now, ...next] = this.sessions.map((session) => request(session));
     await Promise.all([now, ...next.map((one) => one.catch((error: Error) => this.#move?.cancel(error)))]);
   }
 
@@ -594,9 +593,9 @@ export class Room extends Emitter<RoomEvents> {
     this.#role = role;
     if (role === 'listen') {
       for (const publication of this.#publications) publication.revoke();
-      for (const data of this.#dataPublications) for (const session of this.#sessions) data.release(session);
+      for (const data of this.#dataPublications) for (const session of this.sessions) data.release(session);
     } else if (before === 'listen') {
-      const [session, next] = this.#sessions;
+      const [session, next] = this.sessions;
       for (const data of this.#dataPublications) {
         if (session) this.#attach(data.attach(session));
         if (next) this.#attach(data.prepare(next));
