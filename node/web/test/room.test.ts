@@ -135,6 +135,25 @@ test('a consumer that ends before it is made', async () => {
   room.leave();
 });
 
+test('a consumer that the browser never makes, as its connection is closed, is waited for no longer', async () => {
+  const mesh = new FakeMesh();
+  const fake = FakeHandler.createFactory(testFakeParameters as never);
+  const factory: typeof fake.factory = (options) => {
+    const handler = fake.factory(options);
+    handler.receive = () => new Promise(() => {});
+    return handler;
+  };
+  const room = fakeRoom(mesh, { createDevice: async () => new Device({ handlerFactory: { ...fake, factory } }) });
+  await room.join();
+  const [session] = room.sessions;
+  const offer = mesh.consumer({ id: 'p', peer: 'ann', kind: 'video', appData: {}, paused: false });
+  void mesh.client!.request('newConsumer', { ...offer });
+  const asked = () => session!.protoo.pending.filter(({ method }) => method === 'newConsumer');
+  await until(() => asked().length === 1);
+  room.leave();
+  await until(() => asked().length === 0);
+});
+
 test('a data consumer that ends before it is made', async () => {
   const mesh = new FakeMesh();
   const media = new FakeMedia();

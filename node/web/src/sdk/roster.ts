@@ -204,7 +204,7 @@ export class Roster {
     const early: Notification[] = [];
     this.#early.set(id, early);
     try {
-      const consumer = await making;
+      const consumer = await session.during(making);
       // The connection may have gone meanwhile, and so may have what it is of.
       if (session.protoo.closed || early.some(({ method }) => ENDS.has(method))) return consumer.close();
       made(consumer);

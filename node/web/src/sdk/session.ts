@@ -54,6 +54,8 @@ export class Session {
   readonly recv: types.Transport;
   readonly #lost: (lost: ConnectionLost) => void;
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  /** Fail what is awaited of it. */
+  readonly #awaited = new Set<(over: ConnectionLost) => void>();
   #closed = false;
 
   private constructor(
@@ -164,10 +166,27 @@ export class Session {
     await Promise.all((only ? [only] : [this.send, this.recv]).map(restart));
   }
 
+  /**
+   * What comes of `making`, unless this session is over first: a browser that is changing a connection as that is closed
+   * never says what became of it.
+   */
+  async during<T>(making: Promise<T>): Promise<T> {
+    let fail: (over: ConnectionLost) => void = () => {};
+    const over = new Promise<never>((_, reject) => (fail = reject));
+    if (this.#closed) fail(new ConnectionLost(1000, ''));
+    this.#awaited.add(fail);
+    try {
+      return await Promise.race([making, over]);
+    } finally {
+      this.#awaited.delete(fail);
+    }
+  }
+
   /** Closes the connection and both transports. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    for (const fail of this.#awaited) fail(new ConnectionLost(1000, ''));
     for (const timer of this.#timers) clearTimeout(timer);
     this.protoo.close();
     this.send.close();
