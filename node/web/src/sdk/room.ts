@@ -1,4 +1,3 @@
-import { Device as MediasoupDevice } from 'mediasoup-client';
 import type { Device as DeviceInfo, Move as MoveRequest, Notification, Role, ServerRequest } from '../protocol.js';
 import { describeBrowser } from './browser.js';
 import {
@@ -12,15 +11,16 @@ import type { VideoCodec } from './codecs.js';
 import { Connector } from './connector.js';
 import { DataPublication, type DataMessage, type DataOptions } from './data.js';
 import { Emitter } from './emitter.js';
-import { connectUrl, Endpoints, type ConnectParameters } from './endpoints.js';
+import { Endpoints } from './endpoints.js';
 import { ConnectionLost, RequestError, RoomClosed } from './errors.js';
+import { Lines, type Line } from './lines.js';
 import { Move } from './move.js';
 import { randomPeerId, type Peer } from './peer.js';
-import { CLOSE_FOR_GOOD, type Protoo } from './protoo.js';
+import { CLOSE_FOR_GOOD } from './protoo.js';
 import { Publication, type PublishOptions } from './publication.js';
 import type { Placement, RoomEvents, RoomOptions, RoomSettings, RoomState, StateDetails, Waiting } from './room-types.js';
 import { Roster } from './roster.js';
-import { Session, type Line, type Welcome } from './session.js';
+import type { Session, Welcome } from './session.js';
 
 const CHAT = 'chat';
 const LISTENS = 'listeners may not publish';
@@ -34,6 +34,7 @@ export class Room extends Emitter<RoomEvents> {
   readonly #options: RoomOptions;
   readonly #endpoints: Endpoints;
   readonly #connector: Connector;
+  readonly #lines: Lines;
   readonly #roster: Roster;
   readonly #publications = new Set<Publication>();
   readonly #dataPublications = new Set<DataPublication>();
@@ -42,9 +43,6 @@ export class Room extends Emitter<RoomEvents> {
   #displayName: string;
   #state: RoomState = 'idle';
   #session: Session | undefined;
-  #lines = new WeakMap<Session, Line>();
-  /** Connections without a session yet. */
-  readonly #opening = new Set<Protoo>();
   #move: Move | undefined;
   #placement: Placement | undefined;
   #waiting: Waiting | undefined;
@@ -63,6 +61,11 @@ export class Room extends Emitter<RoomEvents> {
     this.#device = options.device ?? describeBrowser(globalThis.navigator?.userAgent);
     this.#endpoints = new Endpoints(options.endpoints, { secureOnly: globalThis.location?.protocol === 'https:' });
     this.#connector = new Connector(this.#endpoints, options.retry ?? {});
+    this.#lines = new Lines(options, { room: this.id, peer: this.peerId }, {
+      asked: (session, request) => this.#asked(session, request),
+      told: (line, notification) => this.#told(line, notification),
+      lost: (session, lost) => this.#lost(session, lost),
+    });
     this.#roster = new Roster({
       peerJoined: (peer) => this.emit('peerJoined', peer),
       peerLeft: (peer) => this.emit('peerLeft', peer),
@@ -324,40 +327,10 @@ export class Room extends Emitter<RoomEvents> {
     }
   }
 
-  /** Dials and makes transports. */
-  async #dial(endpoint: string, wishes: Partial<ConnectParameters>): Promise<Session> {
-    const { token, createDevice = () => MediasoupDevice.factory(), WebSocket = globalThis.WebSocket } = this.#options;
-    const line: Line = { moving: wishes.move !== undefined, session: undefined, welcome: undefined };
-    let dialled: Protoo | undefined;
-    const opening = Session.open(
-      {
-        url: connectUrl(endpoint, { ...wishes, room: this.id, peer: this.peerId, token }),
-        WebSocket,
-        createDevice,
-        forceTcp: this.#options.forceTcp ?? false,
-        iceServers: this.#options.iceServers,
-        dialled: (protoo) => {
-          dialled = protoo;
-          this.#opening.add(protoo);
-          if (this.#state === 'closed') protoo.close();
-        },
-      },
-      {
-        request: async (request) => this.#asked(await opening, request),
-        notification: (notification) => this.#told(line, notification),
-        closed: (lost) => void opening.then((session) => this.#lost(session, lost)),
-      },
-    );
-    const session = await opening.finally(() => dialled && this.#opening.delete(dialled));
-    line.session = session;
-    this.#lines.set(session, line);
-    return session;
-  }
-
   /** One attempt: a session, joined, with everything published over it. */
   async #open(endpoint: string, before: Session | undefined): Promise<Session> {
     const { role, mode, size, guaranteed, lastN } = this.#options;
-    const session = await this.#dial(endpoint, { role, mode, size, guaranteed, lastN });
+    const session = await this.#lines.dial(endpoint, { role, mode, size, guaranteed, lastN });
     let joined = false;
     try {
       const present = await session.join(this.#displayName, this.#device);
@@ -388,7 +361,7 @@ export class Room extends Emitter<RoomEvents> {
         dial: (token) =>
           this.#connector.once(
             // What it asked to be it goes on being; what the room is like is settled.
-            (endpoint) => this.#dial(endpoint, { role: this.#options.role, move: token }),
+            (endpoint) => this.#lines.dial(endpoint, { role: this.#options.role, move: token }),
             () => this.#move === move,
             request.endpoints,
           ),
@@ -441,7 +414,7 @@ export class Room extends Emitter<RoomEvents> {
     this.#session = next;
     for (const data of this.#dataPublications) data.switchTo(next);
     for (const publication of this.#publications) if (before) publication.release(before);
-    const welcome = this.#lines.get(next)?.welcome;
+    const welcome = this.#lines.welcome(next);
     if (welcome) this.#welcomed(welcome);
   }
 
@@ -486,7 +459,7 @@ export class Room extends Emitter<RoomEvents> {
     globalThis.removeEventListener?.('online', this.#online);
     this.#connector.stop();
     this.#endMove(new RoomClosed(reason));
-    for (const protoo of this.#opening) protoo.close();
+    this.#lines.close();
     this.#session?.close();
     this.#session = undefined;
     this.#roster.clear();

@@ -30,14 +30,6 @@ export interface SessionOptions {
 /** What a node tells first. */
 export type Welcome = Extract<Notification, { method: 'welcome' }>['data'];
 
-/** One connection as the room knows it, which hears from its node before its session is made. */
-export interface Line {
-  /** Whether it is to replace another one that still stands. */
-  moving: boolean;
-  session: Session | undefined;
-  welcome: Welcome | undefined;
-}
-
 let opened = 0;
 
 /** One connection to the mesh with the two transports made over it. All of it ends together. */
