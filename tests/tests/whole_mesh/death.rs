@@ -3,6 +3,7 @@
 use anyhow::{Context, ensure};
 use serde_json::json;
 use skein_proto::ids::NodeId;
+use skein_proto::operator::NodeState;
 use skein_tests::peer::{Kind, Video, all_receive};
 use skein_tests::protoo::ConnectOptions;
 use skein_tests::{Mesh, MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
@@ -186,6 +187,53 @@ fn a_publish_that_waits_for_a_silent_home_keeps_nothing_else_waiting() {
         resumed?;
         answer.context("to publish")?;
         ensure!(told? < published, "the other answer came after it");
+        Ok(())
+    });
+}
+
+/// A client that only takes a place, and the node that hosts it.
+async fn hosted(mesh: &Mesh, entry: usize, room: &str) -> anyhow::Result<(Protoo, NodeId)> {
+    let client = Protoo::connect(&mesh.node(entry).ws(), &ConnectOptions::new(room, "p")).await?;
+    client.request("getRouterRtpCapabilities", json!({})).await.with_context(|| room.to_owned())?;
+    let detail = mesh.operator(entry).room(room).await?.context("the room is there")?;
+    Ok((client, detail.peers.first().context("somebody is in it")?.host.clone()))
+}
+
+#[test]
+fn nobody_is_sent_to_a_node_that_is_silent() {
+    run(60, async {
+        // The fullest that a room fits on comes first: the second, which is a little smaller.
+        let builder = MeshBuilder::new().set("placement.typical_peers", "2");
+        let mut mesh = builder.set_node(1, "media.streams_per_worker", "400").start().await?;
+        let home = room_at(&mesh, 0, true).await?;
+        let (before, host) = hosted(&mesh, 0, &home).await?;
+        ensure!(host == *mesh.node(1).id(), "before, it is on {host}");
+        before.close().await;
+        mesh.is_empty(SOON).await?;
+        mesh.node_mut(1).suspend()?;
+        wait::until("both others suspect it", SOON, async || {
+            for node in [0, 2] {
+                let nodes = mesh.operator(node).mesh().await?.nodes;
+                let status = nodes.iter().find(|one| one.id == *mesh.node(1).id());
+                let alive = status.filter(|status| status.state == NodeState::Alive);
+                ensure!(alive.is_none(), "{alive:?}");
+            }
+            Ok(())
+        })
+        .await?;
+        let mut clients = Vec::new();
+        for (entry, room) in [(0, home), (2, "other".to_owned()), (0, "another".to_owned())] {
+            // A home that is silent as well is missed before long.
+            let (client, host) =
+                wait::until("it gets in", OVER, async || hosted(&mesh, entry, &room).await).await?;
+            ensure!(host != *mesh.node(1).id(), "{room} is on the node that is silent");
+            clients.push(client);
+        }
+        mesh.node_mut(1).resume()?;
+        mesh.agrees(OVER).await?;
+        for client in clients {
+            client.close().await;
+        }
         Ok(())
     });
 }
