@@ -1,7 +1,9 @@
 //! What bad input from clients gets: a clear answer, and nothing else changes.
 
+use super::trust::{SECRET, token};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
+use skein_proto::signaling::Role;
 use skein_tests::peer::{Kind, Video};
 use skein_tests::protoo::ConnectOptions;
 use skein_tests::{MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
@@ -390,6 +392,73 @@ fn what_a_room_cannot_be_is_refused_before_the_upgrade() {
             ensure!(error.to_string().contains(field), "{query:?}: {error} does not name {field}");
         }
         assert_eq!(mesh.operator(0).counter("sockets_malformed").await?, number);
+        mesh.is_empty(SOON).await
+    });
+}
+
+#[test]
+fn what_is_refused_leaves_a_room_as_it_was_and_makes_none() {
+    run(60, async {
+        let builder = MeshBuilder::new().nodes(2).set("auth.client_key", SECRET);
+        let mesh = builder.set("room.size", "20").set("room.max_size", "50").start().await?;
+        let options = |room: &str, peer: &str, role: Role, query: &[(&str, &str)]| {
+            let options = ConnectOptions::new(room, peer).token(&token(SECRET, room, role)?);
+            anyhow::Ok(query.iter().fold(options, |options, (key, value)| options.query(key, value)))
+        };
+        let member = |peer: &str, role: Role| {
+            anyhow::Ok(PeerOptions::new("r", peer).skein().token(&token(SECRET, "r", role)?))
+        };
+        let boss = member("boss", Role::Moderate)?.query("mode", "stage").query("size", "5");
+        let boss = Peer::join(&mesh.node(0).ws(), boss.query("role", "moderate")).await?;
+        let bob = member("bob", Role::Publish)?.query("role", "publish").silent();
+        let bob = Peer::join(&mesh.node(1).ws(), bob).await?;
+        boss.expect_packets("bob", Kind::Audio, 5, SOON).await?;
+        let before = mesh.operator(0).room("r").await?.context("the room is there")?;
+        ensure!(before.peers.len() == 2 && before.producers.len() == 1, "{before:#?}");
+        let told = || {
+            let told = boss.protoo().notifications().into_iter();
+            told.filter(|told| ["newPeer", "peerClosed", "roleChanged"].contains(&told.method.as_str()))
+                .count()
+        };
+        let heard = told();
+        for room in ["r", "other"] {
+            for (role, query, status, word) in [
+                (Role::Moderate, &[("size", "0")][..], 400, "size"),
+                (Role::Moderate, &[("size", "51")], 400, "size"),
+                (Role::Moderate, &[("mode", "one-to-one"), ("size", "3")], 400, "size"),
+                (Role::Moderate, &[("mode", "one-to-one"), ("lastN", "2")], 400, "lastN"),
+                (Role::Listen, &[("role", "publish")], 403, "role"),
+                (Role::Publish, &[("role", "moderate")], 403, "role"),
+            ] {
+                // Also where the peer is one that is there.
+                for peer in ["carol", "bob"] {
+                    let error =
+                        Protoo::connect(&mesh.node(1).ws(), &options(room, peer, role, query)?).await.err();
+                    let error = error.with_context(|| format!("{query:?} is let in"))?;
+                    ensure!(error.status() == Some(status), "{query:?}: {error}");
+                    ensure!(error.to_string().contains(word), "{query:?}: {error} does not name {word}");
+                }
+            }
+        }
+        for query in [("mode", "conference"), ("size", "4"), ("guaranteed", "1")] {
+            let options = options("r", "carol", Role::Moderate, &[query])?;
+            let closed = Protoo::connect(&mesh.node(1).ws(), &options).await?.expect_close(SOON).await?;
+            ensure!(closed.code == 4000 && closed.reason.contains(query.0), "{query:?}: {closed:?}");
+        }
+        for method in ["promote", "demote"] {
+            for (who, peer, expected) in [(&boss, "nobody", 400..500), (&bob, "boss", 403..404)] {
+                let (code, reason) = who.protoo().refused(method, json!({ "peerId": peer })).await?;
+                ensure!(expected.contains(&code), "{method} {peer}: {code} {reason}");
+                ensure!(code == 403 || reason.contains(peer), "{method} {peer}: {code} {reason}");
+            }
+        }
+        ensure!(mesh.operator(1).room("other").await?.is_none(), "there is another room");
+        let after = mesh.operator(0).room("r").await?.context("the room is there")?;
+        ensure!(after == before, "{after:#?}, before {before:#?}");
+        boss.expect_packets("bob", Kind::Audio, 10, SOON).await?;
+        ensure!(told() == heard, "{:?}", boss.protoo().notifications());
+        boss.leave().await;
+        bob.leave().await;
         mesh.is_empty(SOON).await
     });
 }

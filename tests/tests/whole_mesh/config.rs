@@ -105,6 +105,9 @@ fn every_mistake_names_its_key() {
         }
         // A start reads the same.
         stops_with(&settings, &["media.workers=many"], "media.workers", &[false]).await?;
+        for budget in ["media.streams_per_worker", "media.packets_per_worker", "media.egress_bits"] {
+            stops_with(&settings, &[&format!("{budget}=0")], budget, &[false]).await?;
+        }
         let without_key: Vec<_> = settings.iter().filter(|(key, _)| key != "mesh.key").cloned().collect();
         stops_with(&without_key, &[], "key", &[true, false]).await
     });

@@ -13,7 +13,7 @@ use skein_tests::protoo::ConnectOptions;
 use skein_tests::{MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const OPERATOR: &str = "operators-have-this";
 
 /// A node process that is no member: certificate from `authority`, trusting the authority in the file `ca`.
@@ -117,7 +117,7 @@ fn claims(room: &str, peer: Option<&str>, role: Role, seconds: i64) -> anyhow::R
     Ok(Claims { room: room.parse()?, peer, role, exp: u64::try_from(now + seconds)? })
 }
 
-fn token(key: &str, room: &str, role: Role) -> anyhow::Result<String> {
+pub(super) fn token(key: &str, room: &str, role: Role) -> anyhow::Result<String> {
     Ok(Signer::new(key)?.sign(&claims(room, None, role, 600)?)?)
 }
 
