@@ -20,6 +20,7 @@ mod one_node;
 mod operator;
 mod pictures;
 mod pipes;
+mod regions;
 mod scaling;
 mod sessions;
 mod stage;

@@ -177,17 +177,21 @@ impl Homes {
             let own = |at: &WorkerAddress| {
                 costs.get(at).copied().unwrap_or_default().max(home.guaranteed.kept_at(at))
             };
-            let mut places: Vec<(WorkerAddress, Cost)> = Vec::new();
+            let (mut places, mut others): (Vec<(WorkerAddress, Cost)>, Vec<_>) = (Vec::new(), Vec::new());
+            let mut fullest_first = Vec::new();
             for region in field.regions(field.region(entry)) {
                 let all = field.freest(region, usize::MAX, now);
-                places.extend(
-                    all.into_iter().filter_map(|at| Some((at.clone(), field.left(&at, now)? + own(&at)))),
-                );
+                let left = |at: WorkerAddress| Some((at.clone(), field.left(&at, now)? + own(&at)));
+                let has_peers = |(at, _): &(WorkerAddress, Cost)| home.room.layout().peers_at(at) > 0;
+                let (here, elsewhere): (Vec<_>, Vec<_>) =
+                    all.into_iter().filter_map(left).partition(has_peers);
+                places.extend(here);
+                fullest_first.extend(elsewhere.iter().rev().cloned());
+                others.extend(elsewhere);
             }
-            let has_peers = |(at, _): &(WorkerAddress, Cost)| home.room.layout().peers_at(at) > 0;
-            let (mut places, others): (Vec<_>, Vec<_>) = places.into_iter().partition(has_peers);
-            // Where it is, or the fullest that it fits on whole, or else as few as it fits on.
-            let mut singly = places.iter().chain(others.iter().rev());
+            // Where it is, or the fullest of the entry's region, then of others, that it fits on whole, or else as few as
+            // it fits on.
+            let mut singly = places.iter().chain(&fullest_first);
             let whole = singly.find_map(|place| home.room.full_size(std::slice::from_ref(place)));
             places.extend(others);
             whole.or_else(|| home.room.full_size(&places))
