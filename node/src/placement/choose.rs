@@ -90,8 +90,11 @@ impl Search {
         let is_small = before.values().map(|cost| cost.packets).sum::<u64>() < field.large();
         while let Some(at) = self.order.pop_front() {
             let Some(proposal) = propose(&self.wish, layout, &before, &at) else { continue };
-            // A small room had rather stay in one place, though others may then find it harder to leave that.
-            let claim = if is_small && layout.peers_at(&at) > 0 { Claim::LastPlace } else { self.claim };
+            // A small room had rather stay in one place, though others may then find it harder to leave that. It can
+            // still leave itself.
+            let stays = is_small && layout.peers_at(&at) > 0 && self.claim == Claim::Place;
+            let claim = if stays { Claim::LastPlace } else { self.claim };
+            let way_out = if stays { proposal.outlook.spare } else { 0 };
             let is_stuck = self.claim == Claim::Place && is_stuck(&self.wish, layout, &proposal, field, now);
             let lacking = |(worker, cost): &&(WorkerAddress, Cost)| {
                 if self.wish.first.contains(worker) {
@@ -109,7 +112,8 @@ impl Search {
                 } else {
                     field.left_for_others(worker, now)
                 };
-                left.is_some_and(|left| !cost.fits(left))
+                let way_out = if *worker == at { way_out } else { 0 };
+                left.is_some_and(|left| !(*cost + Cost::new(way_out, 0)).fits(left))
             };
             let lacking: Vec<_> = proposal.demands.iter().filter(lacking).map(|(w, _)| w.clone()).collect();
             if lacking.is_empty() {

@@ -219,6 +219,11 @@ impl Field {
         self.largest / 3
     }
 
+    /// From how much on what a room has on a worker is too much to go anywhere at once: a tenth of the largest one.
+    pub fn sizeable(&self) -> u64 {
+        self.largest / 10
+    }
+
     /// What is left on a worker for what newcomers elsewhere cause there.
     pub fn left_for_others(&self, at: &WorkerAddress, now: Instant) -> Option<Cost> {
         let left = self.left(at, now)?;

@@ -206,6 +206,11 @@ impl Layout {
         self.parts.range(first..).next().filter(|(at, _)| at.node == *node).map(|(at, _)| at.clone())
     }
 
+    /// Whether one more node would get some producers through others.
+    pub fn has_relays(&self) -> bool {
+        self.trees.values().any(|tree| tree.width() >= self.fan_out as u64)
+    }
+
     /// What it takes on a worker to send what is sent there to one more worker, packets a second.
     pub fn way_out(&self, at: &WorkerAddress) -> u64 {
         self.parts.get(at).map_or(0, |part| part.sends.all.packets)

@@ -15,8 +15,6 @@ use std::time::Instant;
 
 /// A worker may be filled so far by peers that are moved there only to bring a room together.
 const COMFORTABLE: f64 = 0.8;
-/// Of a room that has much of a worker some go ahead while this many times as much is left there as that takes.
-const GO_ON: u64 = 2;
 /// How many workers are considered as a place to move to.
 const MOST_PLACES: usize = 6;
 /// How many peers are moved at most to make room for one.
@@ -110,7 +108,35 @@ fn ease(
     let short = layout.to_go_on(from, sends).saturating_sub(left);
     let few = short.div_ceil(layout.received().packets.max(1)) as usize;
     let going: Vec<_> = there.iter().rev().take(few).copied().collect();
-    part(layout, &going, from, places, field, now)
+    let found = places.iter().find_map(|to| just_enough(layout, &going, from, to, sends, field, now));
+    found.unwrap_or_else(|| part(layout, &going, from, places, field, now))
+}
+
+/// As few of these as it takes until the room can go on elsewhere from both workers. None where that cannot be.
+fn just_enough(
+    layout: &Layout,
+    going: &[(&SessionId, &Seat)],
+    from: &WorkerAddress,
+    to: &WorkerAddress,
+    sends: Sends,
+    field: &Field,
+    now: Instant,
+) -> Option<Vec<Shift>> {
+    let before = layout.costs();
+    let mut lies = layout.clone();
+    for (index, (_, seat)) in going.iter().enumerate() {
+        lies = can_go(&before, &lies, seat, to, field, now)?;
+        let after = lies.costs();
+        let goes_on = |at: &WorkerAddress| {
+            let packets = |costs: &Costs| costs.get(at).map_or(0, |cost| cost.packets);
+            let left = field.left_for_others(at, now).unwrap_or_default().packets + packets(&before);
+            left >= packets(&after) + lies.to_go_on(at, sends)
+        };
+        if goes_on(from) && goes_on(to) {
+            return Some(shifts(going.get(..=index)?, to));
+        }
+    }
+    None
 }
 
 /// As many of these as can go together to one of the places: to one where the room is already, unless it has much on the
@@ -237,6 +263,15 @@ fn sent(going: &[(&SessionId, &Seat)]) -> Sends {
     going.iter().fold(Sends::NOTHING, |sum, (_, seat)| sum.plus(seat.sends()))
 }
 
+/// What it takes at least where these come to that has nothing of their room, packets a second: the most is while the last
+/// of them is still in both places, and is sent what the others send.
+fn landing(layout: &Layout, going: &[(&SessionId, &Seat)]) -> u64 {
+    let last = going.last().map_or(Sends::NOTHING, |(_, seat)| seat.sends());
+    let others = sent(going).minus(last);
+    let received = layout.consumed(going.len() as u64, others).saturating_sub(last.one);
+    (received + last.all + others.all).packets
+}
+
 fn shifts(going: &[(&SessionId, &Seat)], to: &WorkerAddress) -> Vec<Shift> {
     going.iter().map(|(id, seat)| Shift { session: **id, from: seat.at.clone(), to: to.clone() }).collect()
 }
@@ -265,13 +300,12 @@ pub fn relieve<R: Rng>(
     let is_large = cost(&before, pressed) > field.large();
     let is_stuck = !seats.layout().workers().any(|(at, _)| is_roomy(at, 0, one, field, now));
     // How many would have to go ahead, so that the others can follow.
-    let goes_on = GO_ON * seats.layout().to_go_on(pressed, next);
+    let goes_on = seats.layout().to_go_on(pressed, next);
     let short = field.left(pressed, now).map_or(0, |left| goes_on.saturating_sub(left.packets));
     let few = if is_large { short.div_ceil(one.max(1)).min(there.len() as u64 / 2) } else { 0 };
     let mut some = Vec::new();
-    // Of all that are there at least so much is left wherever they come to; few places have that, and it is soon seen.
-    let all = seats.layout().consumed(there.len() as u64, sent(&there)).packets;
-    let least = all + if must { 0 } else { field.comfort() };
+    // So much is left wherever all that are there come to; few places have that, and it is soon seen.
+    let least = landing(seats.layout(), &there) + if must { 0 } else { field.comfort() };
     let helps_in_part = is_over || (is_stuck && is_large) || few > 0;
     let least = if helps_in_part { 0 } else { least };
     for to in places(seats.layout(), pressed, least, field, now, rng) {
@@ -315,8 +349,7 @@ pub fn make_way<R: Rng>(
     let layout = seats.layout();
     let there = movable(seats, from, may_move);
     if there.len() as u64 == layout.peers_at(from) && there.len() <= MAKE_WAY {
-        let least = layout.consumed(there.len() as u64, sent(&there)).packets;
-        let places = places(layout, from, least, field, now, rng);
+        let places = places(layout, from, landing(layout, &there), field, now, rng);
         let before = layout.costs();
         let fits = |to: &&WorkerAddress| can_all_go(&before, layout, &there, to, field, now).is_some();
         if let Some(to) = places.iter().find(fits) {
@@ -377,6 +410,9 @@ fn places<R: Rng>(
         .map(|(at, _)| at.clone())
         .filter(|at| seen.insert(at.clone()))
         .collect();
+    if !can_spread(layout, field, now) {
+        return found;
+    }
     let regions = field.regions(field.region(&from.node));
     let mut regions = regions.into_iter().filter(|region| field.most_left(region) >= least).peekable();
     let whole = regions.peek().map(|_| layout.costs().into_values().sum()).unwrap_or_default();
@@ -384,11 +420,19 @@ fn places<R: Rng>(
         let need = Need { now: whole, later: whole.packets + field.comfort(), near: &from.node };
         let fits = field.best_fit(region, &need, MOST_PLACES, now, rng);
         let most = field.freest(region, MOST_PLACES, now);
-        let has_least = |at: &WorkerAddress| field.left(at, now).is_none_or(|left| left.packets >= least);
+        let has_least =
+            |at: &WorkerAddress| field.left_for_others(at, now).is_none_or(|left| left.packets >= least);
         found.extend(fits.into_iter().chain(most).filter(|at| has_least(at) && seen.insert(at.clone())));
     }
     found.truncate(2 * MOST_PLACES);
     found
+}
+
+/// Whether each worker of a room can send to one more. That is what a full mesh lacks first, and it is soon seen.
+fn can_spread(layout: &Layout, field: &Field, now: Instant) -> bool {
+    let can_send =
+        |at: &WorkerAddress| field.left(at, now).is_none_or(|left| layout.way_out(at) <= left.packets);
+    layout.peers() <= 1 || layout.has_relays() || layout.workers().all(|(at, _)| can_send(at))
 }
 
 /// Whom to move so that a room that lies on several workers lies on one fewer: all of one of them, that with the fewest

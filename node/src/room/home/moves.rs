@@ -120,7 +120,7 @@ impl HomeRoom {
         self.peers_then = self.roster.peers.len();
         let mut shifts = Vec::new();
         // A room leaves before the worker is so full that it cannot any more: the larger it is, the earlier.
-        let needs = |at: &WorkerAddress| 2 * self.layout().to_go_on(at, estimate::peer());
+        let needs = |at: &WorkerAddress| self.layout().to_go_on(at, estimate::peer());
         let crowded = |at: &WorkerAddress| {
             field.is_over(at)
                 || field.left_for_newcomers(at, now).is_some_and(|left| left.packets == 0)
@@ -158,8 +158,9 @@ impl HomeRoom {
     fn is_pressed(&self, field: &Field, now: Instant) -> bool {
         self.layout().workers().any(|(at, peers)| {
             let goes_on = self.layout().to_go_on(at, self.next());
-            let is_large = self.layout().received().packets * peers > field.large();
-            field.is_over(at) || (is_large && field.left(at, now).is_some_and(|left| left.packets < goes_on))
+            let is_sizeable = self.layout().received().packets * peers > field.sizeable();
+            field.is_over(at)
+                || (is_sizeable && field.left(at, now).is_some_and(|left| left.packets < goes_on))
         })
     }
 
