@@ -269,11 +269,20 @@ pub struct Placement {
     pub moves_at_once: u32,
     /// How many peers rooms have in the end, before any has ended. A new room is put where it can grow to that.
     pub typical_peers: u32,
+    /// How long a join that finds no place waits for one where the mesh cannot grow, seconds. 0: it is refused at once.
+    pub wait_s: f64,
 }
 
 impl Default for Placement {
     fn default() -> Self {
-        Self { prefer: Prefer::default(), fan_out: 8, together: true, moves_at_once: 4, typical_peers: 4 }
+        Self {
+            prefer: Prefer::default(),
+            fan_out: 8,
+            together: true,
+            moves_at_once: 4,
+            typical_peers: 4,
+            wait_s: 5.0,
+        }
     }
 }
 
@@ -538,6 +547,9 @@ impl Config {
         }
         if !(1..=10_000).contains(&self.placement.typical_peers) {
             return Err(wrong("placement.typical_peers", "is not between 1 and 10000"));
+        }
+        if !(0.0..=15.0).contains(&self.placement.wait_s) {
+            return Err(wrong("placement.wait_s", "is not between 0 and 15"));
         }
         let signaling = &self.signaling;
         if signaling.requests_per_second == 0 {

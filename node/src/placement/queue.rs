@@ -13,7 +13,7 @@
 use skein_proto::capacity::{Cost, REFERENCE};
 use skein_proto::gossip;
 use skein_proto::ids::{PeerId, RoomId, SessionId};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long a place is kept for who does not ask.
@@ -28,7 +28,7 @@ const IN_VAIN: usize = 32;
 const BACKOFF: Duration = Duration::from_millis(125);
 const BACKOFF_MOST: Duration = Duration::from_millis(800);
 /// After so long everyone is called once more: what is free is not all that can be in the way.
-const ONCE_MORE: Duration = Duration::from_secs(10);
+const ONCE_MORE: Duration = Duration::from_secs(2);
 /// How long the head may be overtaken before it holds up the others.
 pub const OVERTAKEN: Duration = Duration::from_secs(30);
 /// For how long, the first time.
@@ -315,6 +315,16 @@ impl<W: Clone> Queue<W> {
             !matches!(place.state, State::Tried(_)) && now.saturating_duration_since(place.asked) > FORGET
         })
         .len()
+    }
+
+    /// Forgets those who wait since then or longer, milliseconds since 1970, but not while a place is looked for; answers
+    /// what tells them.
+    pub fn expire(&mut self, since_ms: u64) -> Vec<W> {
+        let is_tried = |place: &Place<W>| matches!(place.state, State::Tried(_));
+        let old = self.places.iter().take_while(|((since, _), _)| *since <= since_ms);
+        let old: BTreeSet<_> =
+            old.filter(|(_, place)| !is_tried(place)).map(|(_, place)| place.session).collect();
+        self.remove(|place| old.contains(&place.session))
     }
 
     /// Forgets those for whom this holds; answers what tells them.

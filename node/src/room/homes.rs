@@ -45,7 +45,7 @@ pub struct HomeSettings {
     pub max_size: u32,
     /// How hosts are chosen.
     pub placement: config::Placement,
-    /// How many joins wait at most for a machine.
+    /// How many joins wait at most.
     pub max_waiting: usize,
 }
 
@@ -117,7 +117,8 @@ impl Homes {
         let typical = Typical::new(settings.placement.typical_peers);
         let nodes = members(&mesh.view().borrow());
         let members = Members { nodes, changed: Instant::now(), lost: None };
-        let waiting = Waiting::new(settings.max_waiting);
+        let moment = Duration::from_secs_f64(settings.placement.wait_s);
+        let waiting = Waiting::new(settings.max_waiting, moment);
         Arc::new(Self {
             mesh,
             settings,

@@ -26,8 +26,9 @@ const TELL: Duration = Duration::from_secs(1);
 const EARLY_FRAMES: usize = 64;
 const EARLY_BYTES: usize = 256 * 1024;
 
-/// What a client is told that it waits for.
-const REASON: &str = "a machine is being started";
+/// What a client is told that it waits for: where the mesh grows, and where it cannot.
+const MACHINE: &str = "a machine is being started";
+const FULL: &str = "the mesh is full just now";
 
 /// What a client sent before there was a place for it.
 #[derive(Debug, Default)]
@@ -179,7 +180,8 @@ async fn tell(
                     continue;
                 }
                 told = Some(eta);
-                let waiting = Notification::Waiting { reason: REASON.to_owned(), eta_seconds: eta };
+                let reason = if eta.is_some() || grows(edge) { MACHINE } else { FULL };
+                let waiting = Notification::Waiting { reason: reason.to_owned(), eta_seconds: eta };
                 Message::Text(notification(&waiting).into())
             }
             _ = pings.tick() => match inlet.ping() {
@@ -191,6 +193,11 @@ async fn tell(
             return (end, false);
         }
     }
+}
+
+/// Whether somebody leads who says that machines can be launched.
+fn grows(edge: &Signaling) -> bool {
+    edge.mesh.view().borrow().leader().is_some_and(|leader| leader.lead.grows)
 }
 
 fn given_up(patience: Duration) -> String {

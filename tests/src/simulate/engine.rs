@@ -1,10 +1,10 @@
 //! Runs a policy over a workload and measures what comes of it.
 
-use super::policy::{MeshSpec, Outcome, PeerKey, Policy, Sample};
+use super::policy::{Media, MeshSpec, Outcome, PeerKey, Policy, RoomSpec, Sample};
 use super::workload::{Event, EventKind};
 use serde::Serialize;
 use skein_proto::capacity::REFERENCE;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 pub const POINTS: u32 = 400;
 /// After so many events the progress is told.
 const TELL_EVERY: u64 = 4096;
+
+/// How often who waits asks again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a run is of.
 #[derive(Debug, Clone)]
@@ -109,12 +112,22 @@ pub fn run(
     engine.finish()
 }
 
+/// A join that found no place and waits for one.
+struct Waiting {
+    room: RoomSpec,
+    media: Media,
+    since: Duration,
+}
+
 struct Engine<'a> {
     setting: &'a Setting,
     policy: &'a mut dyn Policy,
     capacity: u64,
     begun: Instant,
     admitted: HashSet<PeerKey>,
+    waiting: HashMap<PeerKey, Waiting>,
+    /// When who waits asks again.
+    asks: VecDeque<(Duration, PeerKey)>,
     course: Vec<Point>,
     interval: Duration,
     next_point: Duration,
@@ -135,6 +148,8 @@ impl<'a> Engine<'a> {
             capacity: setting.mesh.packets().max(1),
             begun: Instant::now(),
             admitted: HashSet::new(),
+            waiting: HashMap::new(),
+            asks: VecDeque::new(),
             course: Vec::with_capacity(POINTS as usize + 2),
             interval: (setting.end / POINTS).max(Duration::from_millis(10)),
             next_point: Duration::ZERO,
@@ -148,8 +163,18 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Lets time pass, and leaves the points that are due.
+    /// Lets time pass: who waits asks again, and the points that are due are left.
     fn pass_to(&mut self, now: Duration) {
+        while let Some((at, peer)) = self.asks.pop_front_if(|(at, _)| *at <= now) {
+            self.advance(at);
+            if let Some(waiting) = self.waiting.remove(&peer) {
+                self.try_to_join(at, peer, waiting);
+            }
+        }
+        self.advance(now);
+    }
+
+    fn advance(&mut self, now: Duration) {
         while self.next_point <= now {
             self.policy.advance(self.next_point);
             self.point(self.next_point);
@@ -180,41 +205,52 @@ impl<'a> Engine<'a> {
         match event.kind {
             EventKind::Join { room, media } => {
                 // One who joins again has left, whether anybody noticed or not.
-                if self.admitted.remove(&event.peer) {
-                    self.policy.leave(event.at, event.peer);
-                }
+                self.leave(event.at, event.peer);
                 self.joins += 1;
-                let outcome = self.policy.join(event.at, &room, event.peer, media);
-                self.take(event, outcome);
+                self.try_to_join(event.at, event.peer, Waiting { room, media, since: event.at });
             }
             EventKind::Change(media) => {
-                if self.admitted.contains(&event.peer) {
+                if let Some(waiting) = self.waiting.get_mut(&event.peer) {
+                    waiting.media = media;
+                } else if self.admitted.contains(&event.peer) {
                     self.policy.change(event.at, event.peer, media);
                     self.over = self.look().over;
                 }
             }
-            EventKind::Leave => {
-                if self.admitted.remove(&event.peer) {
-                    self.policy.leave(event.at, event.peer);
-                    self.over = self.policy.sample().over;
-                }
-            }
+            EventKind::Leave => self.leave(event.at, event.peer),
         }
     }
 
-    fn take(&mut self, event: &Event, outcome: Outcome) {
+    fn leave(&mut self, now: Duration, peer: PeerKey) {
+        if self.waiting.remove(&peer).is_some() {
+            self.refuse(now);
+        } else if self.admitted.remove(&peer) {
+            self.policy.leave(now, peer);
+            self.over = self.policy.sample().over;
+        }
+    }
+
+    fn refuse(&mut self, now: Duration) {
+        self.refused += 1;
+        let sample = self.look();
+        self.first_refusal.get_or_insert((now, sample));
+    }
+
+    fn try_to_join(&mut self, now: Duration, peer: PeerKey, waiting: Waiting) {
+        let outcome = self.policy.join(now, &waiting.room, peer, waiting.media);
         let sample = self.look();
         match outcome {
             Outcome::Admitted { waited } => {
-                self.admitted.insert(event.peer);
-                *self.waits.entry(waited).or_default() += 1;
+                self.admitted.insert(peer);
+                *self.waits.entry(now - waiting.since + waited).or_default() += 1;
                 let overloads = self.policy.last_join_overloads().unwrap_or(sample.over > self.over);
                 self.over_admitted += u64::from(overloads);
             }
-            Outcome::Refused { .. } => {
-                self.refused += 1;
-                self.first_refusal.get_or_insert((event.at, sample));
+            Outcome::Refused { .. } if now < waiting.since + self.policy.patience() => {
+                self.waiting.insert(peer, waiting);
+                self.asks.push_back((now + ASK_AGAIN, peer));
             }
+            Outcome::Refused { .. } => self.refuse(now),
         }
         self.over = sample.over;
     }

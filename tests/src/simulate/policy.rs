@@ -155,6 +155,11 @@ pub trait Policy {
     /// A peer wants to join. The room begins with the first peer admitted to it.
     fn join(&mut self, now: Duration, room: &RoomSpec, peer: PeerKey, media: Media) -> Outcome;
 
+    /// How long a join that finds no place goes on asking before it is refused.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// An admitted peer leaves. The room ends with its last peer.
     fn leave(&mut self, now: Duration, peer: PeerKey);
 

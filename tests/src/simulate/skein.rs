@@ -31,6 +31,9 @@ const MOVES_AT_ONCE: usize = 4;
 /// be; nodes are not told.
 const SIZE: u32 = 500;
 
+/// How long a join waits for a place, as in the node's configuration.
+const WAIT: Duration = Duration::from_secs(5);
+
 /// How long it takes to ask hosts and hear their answers.
 const ASK: Duration = Duration::from_millis(2);
 /// How long a client takes to move.
@@ -99,8 +102,8 @@ pub struct Skein {
     looks: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Which rooms each worker has.
     on: HashMap<WorkerAddress, BTreeSet<u32>>,
-    /// Which rooms have much of each worker.
-    large: HashMap<WorkerAddress, BTreeSet<u32>>,
+    /// Which rooms have more of each worker than can go anywhere at once.
+    sizeable: HashMap<WorkerAddress, BTreeSet<u32>>,
     /// Peers that were promoted, and may not send yet.
     waiting: BTreeMap<PeerKey, Media>,
     balance_at: Instant,
@@ -137,7 +140,7 @@ impl Skein {
             rooms: HashMap::new(),
             looks: BinaryHeap::new(),
             on: HashMap::new(),
-            large: HashMap::new(),
+            sizeable: HashMap::new(),
             waiting: BTreeMap::new(),
             balance_at: start + BALANCE,
             ask_again_at: start,
@@ -173,10 +176,10 @@ impl Skein {
                 continue;
             }
             self.overloads |= self.hosts.charge(&id, &at, was, is, self.now);
-            if is.packets > self.hosts.field.large() {
-                self.large.entry(at).or_default().insert(key);
-            } else if let Some(large) = self.large.get_mut(&at) {
-                large.remove(&key);
+            if is.packets > self.hosts.field.sizeable() {
+                self.sizeable.entry(at).or_default().insert(key);
+            } else if let Some(rooms) = self.sizeable.get_mut(&at) {
+                rooms.remove(&key);
             }
         }
         for at in before.keys().filter(|at| !after.contains_key(*at)) {
@@ -224,7 +227,7 @@ impl Skein {
             }
         }
         due.extend(self.hosts.overloaded.iter().filter_map(|at| self.on.get(at)).flatten());
-        due.extend(self.hosts.crowded.iter().filter_map(|at| self.large.get(at)).flatten());
+        due.extend(self.hosts.crowded.iter().filter_map(|at| self.sizeable.get(at)).flatten());
         due
     }
 
@@ -363,6 +366,10 @@ impl Skein {
 impl Policy for Skein {
     fn name(&self) -> &'static str {
         "skein"
+    }
+
+    fn patience(&self) -> Duration {
+        WAIT
     }
 
     fn advance(&mut self, now: Duration) {

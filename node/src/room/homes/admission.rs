@@ -95,7 +95,7 @@ impl Homes {
         }
         let (moves, level) = (considered.moves.is_some(), self.level());
         let reply = self.find_place(&admit, considered).await;
-        if reply == Reply::Refused(Refusal::MeshFull) && !moves && self.may_wait(&admit) {
+        if reply == Reply::Refused(Refusal::MeshFull) && !moves && self.may_begin_to_wait(&admit, &need) {
             return self.wait(&admit, session, need, Some(level)).await;
         }
         reply

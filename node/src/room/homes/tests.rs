@@ -78,13 +78,18 @@ impl World {
         Self(mesh::tests::World::new())
     }
 
+    /// One whose joins wait only where the mesh grows.
     async fn node(&self, name: &str, seeds: &[&Node]) -> Node {
+        self.node_that_waits(0.0, name, seeds).await
+    }
+
+    async fn node_that_waits(&self, wait_s: f64, name: &str, seeds: &[&Node]) -> Node {
         let seeds: Vec<_> = seeds.iter().map(|node| node.mesh.addr()).collect();
         let (mesh, incoming) = self.0.mesh(name, &seeds).await;
         let settings = HomeSettings {
             options: config::Room::default().options(),
             max_size: 20_000,
-            placement: config::Placement::default(),
+            placement: config::Placement { wait_s, ..config::Placement::default() },
             max_waiting: 2000,
         };
         let homes = Homes::new(mesh.clone(), settings, TaskTracker::new());
@@ -296,6 +301,24 @@ async fn a_newer_connection_of_a_peer_supersedes_one_that_waits() {
     let reply = node.comes(second).await;
     assert!(matches!(&reply, Reply::Admitted(admitted) if admitted.session == new.session), "{reply:?}");
     assert_eq!(node.homes.admit(first).await, Reply::Refused(Refusal::Superseded));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_mesh_that_cannot_grow_a_join_waits_a_moment() {
+    let world = World::new();
+    let node = world.node_that_waits(1.0, "n1", &[]).await;
+    let begun = Instant::now();
+    assert_eq!(node.comes(node.admit("a")).await, Reply::Refused(Refusal::MeshFull));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    node.tells(0).await;
+    let admit = node.waits(node.admit("b")).await;
+    *node.host.free.lock() += one();
+    let reply = node.comes(admit).await;
+    assert!(admitted(&reply), "somebody left: {reply:?}");
+    *node.host.free.lock() = 0;
+    let wish = RoomWish { guaranteed: Some(true), ..RoomWish::default() };
+    let reply = node.homes.admit(node.admit_with("c", "p", wish)).await;
+    assert_eq!(reply, Reply::Refused(Refusal::MeshFull), "what is guaranteed is there or is not");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Joins that find no place while the mesh can grow: they stand in line, and are called when something is free.
+//! Joins that find no place: they stand in line, and are called when something is free; while the mesh can grow as long as they
+//! have patience, and otherwise for a moment, since in a full mesh somebody leaves or moves every other second.
 //!
 //! The entry of one asks again and again with its place in line, and is answered when there is a place or after [`POLL`].
 //! Who waits has no seat in the room and no reservation anywhere: each call is a join of its own.
@@ -37,6 +38,8 @@ const NO_GROWTH: Duration = Duration::from_secs(10);
 pub(super) struct Waiting {
     queue: Mutex<Queue<Arc<Notify>>>,
     hope: Mutex<Hope>,
+    /// How long they wait where the mesh cannot grow.
+    moment: Duration,
     /// Told when there may be somebody to call.
     changed: Notify,
     closed: AtomicBool,
@@ -45,16 +48,22 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Nobody waits; so many may.
-    pub(super) fn new(most: usize) -> Self {
+    /// Nobody waits; so many may, and for so long where the mesh cannot grow.
+    pub(super) fn new(most: usize, moment: Duration) -> Self {
         Self {
             queue: Mutex::new(Queue::new(most)),
             hope: Mutex::default(),
+            moment,
             changed: Notify::new(),
             closed: AtomicBool::new(false),
             waited: AtomicU64::new(0),
             waited_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Since when who waits still may, where the mesh cannot grow: milliseconds since 1970.
+    fn not_before(&self) -> u64 {
+        now_ms().saturating_sub(u64::try_from(self.moment.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// What nodes have free may be more than it was.
@@ -125,8 +134,12 @@ impl Homes {
         self.waiting.queue.lock().session(&who(admit))
     }
 
-    /// Whether a join without a place may wait: the mesh is about to grow, or was until just now and the peer waits already.
-    pub(super) fn may_wait(&self, admit: &Admit) -> bool {
+    /// Whether a join without a place may wait, that has since then: a moment in any case, and longer where the mesh is about
+    /// to grow, or was until just now and the peer waits already.
+    fn may_wait(&self, admit: &Admit, since_ms: u64) -> bool {
+        if since_ms > self.waiting.not_before() {
+            return true;
+        }
         let view = self.mesh.view().borrow().clone();
         let lead = view.leader().map(|leader| &leader.lead);
         let now = Instant::now();
@@ -135,9 +148,17 @@ impl Homes {
         hope.takes(lead, now) || (hope.is_there(now) && self.waits(admit).is_some())
     }
 
+    /// Whether a join that has just come without finding a place may wait. Who wants capacity guaranteed is told at once
+    /// where there is none to come.
+    pub(super) fn may_begin_to_wait(&self, admit: &Admit, need: &Need) -> bool {
+        self.may_wait(admit, if need.guaranteed.is_some() { 0 } else { now_ms() })
+    }
+
     /// Whether a join has to wait for those who came before it: others do, and nothing is kept for it.
     pub(super) fn has_to_queue(&self, admit: &Admit, considered: &Considered) -> bool {
-        !considered.goes_first() && !self.waiting.queue.lock().is_empty() && self.may_wait(admit)
+        !considered.goes_first()
+            && !self.waiting.queue.lock().is_empty()
+            && self.may_begin_to_wait(admit, &considered.need)
     }
 
     /// A join waits from now on: it was tried when so much was free, or has to wait for others.
@@ -237,7 +258,7 @@ impl Homes {
         if self.waiting.closed.load(Ordering::Relaxed) {
             return Err(Reply::Failed("the node stops".to_owned()));
         }
-        if !self.may_wait(admit) && !self.waiting.hope.lock().is_there(Instant::now()) {
+        if !self.may_wait(admit, line.since_ms) && !self.waiting.hope.lock().is_there(Instant::now()) {
             return Err(Reply::Refused(Refusal::MeshFull));
         }
         let considered = self.consider(admit, Some(line.session)).map_err(Reply::Refused)?;
@@ -341,16 +362,15 @@ impl Homes {
         let mut queue = self.waiting.queue.lock();
         let before = queue.len();
         let mut wakers = Vec::new();
-        if has_hope {
-            if sweeps {
-                // Their home is another now, which counts them from when they ask there.
-                wakers.extend(queue.dismiss(|room| self.elsewhere(room).is_some()));
-                queue.forget(now);
-            }
-            wakers.extend(queue.call(level, now));
-        } else {
-            wakers.extend(queue.dismiss(|_| true));
+        if !has_hope {
+            wakers.extend(queue.expire(self.waiting.not_before()));
         }
+        if sweeps {
+            // Their home is another now, which counts them from when they ask there.
+            wakers.extend(queue.dismiss(|room| self.elsewhere(room).is_some()));
+            queue.forget(now);
+        }
+        wakers.extend(queue.call(level, now));
         if queue.len() != before {
             self.tell(&queue);
         }
