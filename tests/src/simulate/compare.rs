@@ -1,6 +1,6 @@
 //! What is asked of the simulator, checked before anything runs, and several policies over the same workload.
 
-use super::demand::Demand;
+use super::demand::{Demand, Load, OVERLOAD};
 use super::engine::{self, Run, Setting};
 use super::machines::{demand, scaler};
 use super::policies;
@@ -130,6 +130,14 @@ impl Source {
         }
     }
 
+    /// How much of the mesh it asks for at its peak, where workers are made for it.
+    const fn load(&self) -> Load {
+        match self {
+            Self::Named { known, .. } => known.load,
+            Self::File { .. } => OVERLOAD,
+        }
+    }
+
     /// What happens.
     pub fn events(&self, seed: u64) -> Events<'_> {
         match self {
@@ -168,7 +176,7 @@ impl Machines {
         let nodes = self.nodes.unwrap_or_else(|| source.nodes());
         let streams = |workers: u16| {
             let all = u64::from(nodes) * u64::from(workers);
-            self.streams.unwrap_or_else(|| demand.streams_per_worker(all))
+            self.streams.unwrap_or_else(|| demand.streams_per_worker(all, source.load()))
         };
         let workers = self.workers.unwrap_or(if streams(2) >= USUAL_STREAMS { 2 } else { 1 });
         MeshSpec::of_streams(nodes, workers, streams(workers))

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 /// The smallest worker that is made for a workload, in reference streams.
 pub const SMALLEST_WORKER: u64 = 40;
-/// A workload asks at its peak for six fifths of what the mesh can carry.
-const OVERLOAD: (u64, u64) = (6, 5);
+/// What a workload asks for at its peak, over what the mesh carries that it is given.
+pub type Load = (u64, u64);
+/// Too much, so that it shows how full the mesh gets.
+pub const OVERLOAD: Load = (6, 5);
 
 /// What a workload asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,11 +41,11 @@ impl Demand {
         demand
     }
 
-    /// How many reference streams each of so many workers carries, so that the demand's peak is 1.2 times what they
+    /// How many reference streams each of so many workers carries, so that the demand's peak is `load` times what they
     /// carry together. At least [`SMALLEST_WORKER`].
-    pub fn streams_per_worker(&self, workers: u64) -> u64 {
+    pub fn streams_per_worker(&self, workers: u64, load: Load) -> u64 {
         let streams = self.peak as f64 / REFERENCE.packets as f64;
-        let share = streams * OVERLOAD.1 as f64 / OVERLOAD.0 as f64 / workers.max(1) as f64;
+        let share = streams * load.1 as f64 / load.0 as f64 / workers.max(1) as f64;
         (share.ceil() as u64).max(SMALLEST_WORKER)
     }
 }
@@ -104,8 +106,8 @@ mod tests {
     fn workers_are_made_so_that_the_peak_is_a_fifth_too_much() {
         // 24,000 reference streams on 20 workers.
         let demand = Demand { peak: 24_000 * 170, ..Demand::default() };
-        assert_eq!(demand.streams_per_worker(20), 1_000);
-        assert_eq!(demand.streams_per_worker(24_000), SMALLEST_WORKER);
+        assert_eq!(demand.streams_per_worker(20, OVERLOAD), 1_000);
+        assert_eq!(demand.streams_per_worker(24_000, OVERLOAD), SMALLEST_WORKER);
     }
 
     #[test]
@@ -114,7 +116,7 @@ mod tests {
             let events: Vec<_> = known.events(known.rooms, 1).collect();
             let demand = Demand::of(events.iter().copied());
             let workers = u64::from(known.nodes) * 2;
-            let mesh = MeshSpec::of_streams(known.nodes, 2, demand.streams_per_worker(workers));
+            let mesh = MeshSpec::of_streams(known.nodes, 2, demand.streams_per_worker(workers, known.load));
             let (mut audience, mut joins, mut passed) = (Audience::default(), 0, None);
             for event in &events {
                 audience.apply(event);

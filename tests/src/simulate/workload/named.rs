@@ -6,6 +6,7 @@
 use super::Events;
 use super::generator::{Arrivals, Generator, Group};
 use super::script::{MINUTE, Shape, exponential};
+use crate::simulate::demand::{Load, OVERLOAD};
 use crate::simulate::policy::Mode;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -22,6 +23,8 @@ pub struct Known {
     pub rooms: u32,
     /// On how many nodes it runs where nothing else is asked for.
     pub nodes: u32,
+    /// How much of the mesh it asks for at its peak, where workers are made for it.
+    pub load: Load,
     /// How many peers a room has when it is full.
     pub sizes: Sizes,
     parts: &'static [Part],
@@ -84,6 +87,7 @@ pub const ALL: &[Known] = &[
         about: "500 conferences of 2 to 4 begin over 1 h, more and more often, and last 25 min on average",
         rooms: 500,
         nodes: 10,
+        load: OVERLOAD,
         sizes: (2, 4),
         parts: &[CONTACT_CENTRE],
     },
@@ -92,6 +96,7 @@ pub const ALL: &[Known] = &[
         about: "10 classes of 20 to 60 who all send video fill up over 40 min and last 60 to 75 min",
         rooms: 10,
         nodes: 10,
+        load: OVERLOAD,
         sizes: (20, 60),
         parts: &[SCHOOL],
     },
@@ -100,6 +105,7 @@ pub const ALL: &[Known] = &[
         about: "6 stages of 8 presenters and 250 listeners each, who come over 30 min; each lasts 60 min",
         rooms: 6,
         nodes: 10,
+        load: OVERLOAD,
         sizes: (258, 258),
         parts: &[WEBINARS],
     },
@@ -108,6 +114,7 @@ pub const ALL: &[Known] = &[
         about: "300 lessons of 2 to 40, mostly small, begin unpredictably over 3.5 h; most last 35 min, some 3 h",
         rooms: 300,
         nodes: 10,
+        load: OVERLOAD,
         sizes: (2, 40),
         parts: &[TEACHING],
     },
@@ -116,6 +123,7 @@ pub const ALL: &[Known] = &[
         about: "one stage of 10,000: 4 presenters who hand over to guests at times, an audience that comes over 1 h",
         rooms: 1,
         nodes: 10,
+        load: OVERLOAD,
         sizes: (10_000, 10_000),
         parts: &[Part { rooms: 1, arrivals: Arrivals::Together, shape: one_giant }],
     },
@@ -124,6 +132,7 @@ pub const ALL: &[Known] = &[
         about: "500 joins within 10 s: 100 conferences of 5, mingled at random, that last a minute",
         rooms: 100,
         nodes: 10,
+        load: OVERLOAD,
         sizes: (5, 5),
         parts: &[Part { rooms: 100, arrivals: Arrivals::Together, shape: burst }],
     },
@@ -132,6 +141,7 @@ pub const ALL: &[Known] = &[
         about: "120 conferences that grow tenfold, from 2 to 6 to 20 to 60, and empty again, four times in 1 h",
         rooms: 120,
         nodes: 10,
+        load: OVERLOAD,
         sizes: (20, 60),
         parts: &[Part { rooms: 120, arrivals: Arrivals::Ramp(150.0 * MINUTE), shape: churn }],
     },
@@ -140,6 +150,7 @@ pub const ALL: &[Known] = &[
         about: "contact-centre, school, webinars and teaching together, all of them beginning over 3.5 h",
         rooms: 816,
         nodes: 10,
+        load: OVERLOAD,
         sizes: (2, 258),
         parts: &[
             // Spread out, so that all kinds are there when most is asked for.
@@ -154,6 +165,8 @@ pub const ALL: &[Known] = &[
         about: "a million conferences of 2 to 4 over 4 h, always as many, which last 15 min on average",
         rooms: 1_000_000,
         nodes: 2_000,
+        // It is about how much a run can be of. A mesh that is full to the brim moves somebody for each who comes.
+        load: (4, 5),
         sizes: (2, 4),
         parts: &[Part { rooms: 1_000_000, arrivals: Arrivals::Steady(240.0 * MINUTE), shape: million }],
     },
