@@ -134,10 +134,11 @@ impl Accounts {
     ) -> ConsumerAccount {
         let of = self.producers.lock().get(&(worker, producer.clone())).and_then(Weak::upgrade);
         let sends = of.as_ref().map_or(Sends::NOTHING, |of| of.sends());
-        let account = Account::new(self, room, worker, cost(sends));
-        if let Some(of) = &of {
-            of.count(1);
-        }
+        let cost = cost(sends);
+        let account = match &of {
+            Some(of) => of.consumed(room, cost),
+            None => Account::new(self, room, worker, cost),
+        };
         ConsumerAccount { account, of }
     }
 }
@@ -155,6 +156,14 @@ impl Account {
     fn new(accounts: &Arc<Accounts>, room: &RoomId, worker: u16, cost: Cost) -> Self {
         accounts.ledger.lock().charge(room, worker, Cost::ZERO, cost);
         Self { accounts: Arc::clone(accounts), room: room.clone(), worker, cost: Mutex::new(cost) }
+    }
+
+    /// Another stream's account, which is charged so much in place of what this one was until now.
+    fn in_place(&self, room: &RoomId, now: Cost) -> Self {
+        let before = std::mem::replace(&mut *self.cost.lock(), Cost::ZERO);
+        self.accounts.ledger.lock().charge(room, self.worker, before, now);
+        let (accounts, room) = (Arc::clone(&self.accounts), room.clone());
+        Self { accounts, room, worker: self.worker, cost: Mutex::new(now) }
     }
 
     fn set(&self, now: Cost) {
@@ -199,9 +208,18 @@ impl ProducerAccount {
         self.settle(&state);
     }
 
-    fn count(&self, change: i32) {
+    /// Somebody consumes it. The first one pays in its place, by one entry in the books: two would use up twice what is
+    /// kept for the room.
+    fn consumed(&self, room: &RoomId, cost: Cost) -> Account {
         let mut state = self.state.lock();
-        state.consumers = state.consumers.saturating_add_signed(change);
+        state.consumers = state.consumers.saturating_add(1);
+        self.account.in_place(room, cost)
+    }
+
+    /// Somebody consumes it no more.
+    fn left(&self) {
+        let mut state = self.state.lock();
+        state.consumers = state.consumers.saturating_sub(1);
         self.settle(&state);
     }
 
@@ -238,7 +256,7 @@ impl ConsumerAccount {
 impl Drop for ConsumerAccount {
     fn drop(&mut self) {
         if let Some(of) = &self.of {
-            of.count(-1);
+            of.left();
         }
     }
 }
@@ -247,6 +265,7 @@ impl Drop for ConsumerAccount {
 mod tests {
     use super::*;
     use crate::placement::ledger::Budget;
+    use skein_proto::rpc::Claim;
 
     #[test]
     fn a_producer_is_paid_for_by_its_consumers() {
@@ -268,5 +287,35 @@ mod tests {
         drop(producer);
         assert_eq!(used(), 0);
         assert!(accounts.producers.lock().is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_for_consumers_is_not_used_up_by_their_producer() {
+        let accounts = Accounts::new(Ledger::new(Budget { worker_packets: 400, node_bits: 10_000 }, 1));
+        let (room, id) = ("r".parse().expect("a name"), ProducerId("p".to_owned()));
+        let cost = Cost::new(150, 0);
+        let wish = Reserve {
+            ticket: Ticket(1),
+            session: SessionId { admitted_ms: 1, nonce: 1 },
+            room,
+            demands: vec![(0, cost * 2)],
+            at: None,
+            claim: Claim::Move,
+            replaces: None,
+        };
+        accounts.reserve(&wish, Instant::now()).expect("there is room");
+        let figures = || {
+            let figures = accounts.figures(0, Instant::now());
+            (figures.used, figures.held)
+        };
+        let producer = accounts.producer(&wish.room, 0, &id, Sends { all: cost, one: cost });
+        assert_eq!(figures(), (150, 150));
+        let one = accounts.consumer(&wish.room, 0, &id, |sends| sends.one);
+        assert_eq!(figures(), (150, 150));
+        let two = accounts.consumer(&wish.room, 0, &id, |sends| sends.one);
+        assert_eq!(figures(), (300, 0));
+        drop((one, two));
+        assert_eq!(figures(), (150, 0));
+        drop(producer);
     }
 }

@@ -4,6 +4,7 @@
 //! each file takes longer than running them.
 
 mod bad_input;
+mod burst;
 mod capacity;
 mod cleanup;
 mod config;
