@@ -48,6 +48,8 @@ pub enum Video {
     Temporal,
     /// Three, about 100, 240 and 530 kbit/s.
     Simulcast(Simulcast),
+    /// One stream of about 18 Mbit/s, 2,100 packets a second: what few consumers keep a worker busy with.
+    Heavy,
 }
 
 /// What [`Video::Declared`] declares: a packet for each frame, as large as the node takes packets to be.
@@ -55,6 +57,9 @@ const DECLARED_BITS: u32 = 265_000;
 
 /// What a layer is like: bytes of a frame, width and height.
 const LAYERS: [(usize, u16, u16); 3] = [(400, 320, 180), (1000, 640, 360), (2200, 1280, 720)];
+
+/// The same of [`Video::Heavy`].
+const HEAVY: (usize, u16, u16) = (70 * PAYLOAD, 3840, 2160);
 
 /// One encoded stream.
 struct Layer {
@@ -104,6 +109,7 @@ impl Source {
     pub fn video(mid: &str, payload_type: Pt, video: Video) -> Self {
         let layers = match video {
             Video::Single | Video::Declared | Video::Temporal => vec![Layer::new(0, true, None, LAYERS[1])],
+            Video::Heavy => vec![Layer::new(0, true, None, HEAVY)],
             Video::Simulcast(by) => (0..3u8)
                 .map(|index| {
                     let rid = Rid::from(format!("r{index}").as_str());

@@ -19,6 +19,7 @@ mod membership;
 mod moves;
 mod one_node;
 mod operator;
+mod overload;
 mod pictures;
 mod pipes;
 mod regions;
