@@ -165,7 +165,8 @@ impl<'a> Engine<'a> {
 
     /// Lets time pass: who waits asks again, and the points that are due are left.
     fn pass_to(&mut self, now: Duration) {
-        while let Some((at, peer)) = self.asks.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((at, peer)) = self.asks.front().copied().filter(|(at, _)| *at <= now) {
+            self.asks.pop_front();
             self.advance(at);
             if let Some(waiting) = self.waiting.remove(&peer) {
                 self.try_to_join(at, peer, waiting);
@@ -350,6 +351,57 @@ mod tests {
         assert!(run.course.len() <= 500);
         assert_eq!(run.course.last().map(|point| (point.free, point.refused)), Some((4.0, 1)));
         assert_eq!(policy.sample(), Sample::default(), "nobody is left");
+    }
+
+    /// Full until the third second, and patient for three.
+    #[derive(Default)]
+    struct Patient(Vec<(Duration, PeerKey, Media)>);
+
+    impl Policy for Patient {
+        fn name(&self) -> &'static str {
+            "patient"
+        }
+
+        fn advance(&mut self, _: Duration) {}
+
+        fn join(&mut self, now: Duration, _: &RoomSpec, peer: PeerKey, media: Media) -> Outcome {
+            if now < Duration::from_secs(3) {
+                return Outcome::Refused { reason: "full" };
+            }
+            self.0.push((now, peer, media));
+            Outcome::Admitted { waited: Duration::from_secs(1) }
+        }
+
+        fn patience(&self) -> Duration {
+            Duration::from_secs(3)
+        }
+
+        fn leave(&mut self, _: Duration, _: PeerKey) {}
+
+        fn change(&mut self, _: Duration, _: PeerKey, _: Media) {}
+
+        fn sample(&self) -> Sample {
+            Sample::default()
+        }
+    }
+
+    #[test]
+    fn who_finds_no_place_asks_again_until_it_loses_patience_or_goes() {
+        let mesh = MeshSpec::of_streams(1, 1, 2);
+        let setting = Setting { workload: "tiny".to_owned(), seed: 1, mesh, end: Duration::from_secs(9) };
+        let events = [
+            event(0, 1, 1, join(Media::BOTH)),
+            event(1, 1, 1, EventKind::Change(Media::NOTHING)),
+            event(1, 1, 2, join(Media::BOTH)),
+            event(2, 1, 2, EventKind::Leave),
+            event(9, 1, 1, EventKind::Leave),
+        ];
+        let mut policy = Patient::default();
+        let report = run(&setting, &mut policy, events.into_iter(), &AtomicU64::new(0)).report;
+        let admitted = (Duration::from_secs(3), PeerKey { room: 1, peer: 1 }, Media::NOTHING);
+        assert_eq!(policy.0, [admitted], "as it is by then");
+        assert_eq!((report.joins, report.refused, report.wait_p99_s), (2, 1, 4.0));
+        assert_eq!(report.first_refusal_at_s, Some(2.0), "who goes in vain was refused");
     }
 
     #[test]

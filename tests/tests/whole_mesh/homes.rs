@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
+use skein_tests::peer::Video;
 use skein_tests::protoo::ConnectOptions;
 use skein_tests::{MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
 use std::collections::BTreeMap;
@@ -84,11 +85,36 @@ fn a_room_has_one_roster() {
 }
 
 #[test]
+fn who_comes_to_a_full_mesh_has_the_place_of_who_leaves() {
+    run(60, async {
+        let mesh = MeshBuilder::new()
+            .nodes(1)
+            .set("placement.wait_s", "15")
+            .set("media.streams_per_worker", "4")
+            .start()
+            .await?;
+        let ws = mesh.node(0).ws();
+        let options = |peer: &str| PeerOptions::new("pair", peer).audio().video(Video::Declared);
+        let pair = [Peer::join(&ws, options("alice")).await?, Peer::join(&ws, options("bob")).await?];
+        // What two send to each other is 440 of 680 packets a second; for who may send 220 are needed, and some stay free.
+        let late = Protoo::connect(&ws, &ConnectOptions::new("other", "carol").skein()).await?;
+        let told = late.expect_notification("waiting", SOON, |_| true).await?;
+        ensure!(told["reason"] == "the mesh is full just now", "{told:?}");
+        for peer in pair {
+            peer.leave().await;
+        }
+        late.request("getRouterRtpCapabilities", serde_json::json!({})).await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_full_room_and_a_full_mesh_say_so() {
     run(60, async {
         let mesh = MeshBuilder::new()
             .nodes(2)
             .set("room.size", "2")
+            .set("placement.wait_s", "0")
             .set("media.streams_per_worker", "4")
             .start()
             .await?;
