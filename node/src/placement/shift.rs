@@ -481,3 +481,6 @@ pub fn bring_together(
     }
     Vec::new()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! What is seen before it is counted peer by peer must be so; and who goes ahead helps, and nobody has to come back.
+
+use super::*;
+use crate::placement::estimate;
+use crate::placement::field::{NodeFigures, WorkerFigures};
+use proptest::prelude::*;
+use skein_proto::capacity::REFERENCE;
+
+const TOTAL: u64 = 200 * REFERENCE.packets;
+
+fn at(n: usize) -> WorkerAddress {
+    WorkerAddress { node: format!("n{n}").parse().expect("a name"), worker: 0 }
+}
+
+/// One worker on each node, with so many packets a second left.
+fn field(free: &[u64], now: Instant) -> Field {
+    let mut field = Field::default();
+    for (n, free) in free.iter().copied().enumerate() {
+        let figures = NodeFigures {
+            workers: vec![WorkerFigures { free, open: free, spare: 0, total: TOTAL }],
+            free_bits: u64::MAX,
+            region: "here".to_owned(),
+            zone: String::new(),
+            over: Vec::new(),
+            takes: true,
+        };
+        field.hear(&at(n).node, figures, now);
+    }
+    field
+}
+
+/// A room whose peers are on these nodes, and send or do not.
+fn seats(peers: &[(usize, bool)], now: Instant) -> Seats {
+    let mut seats = Seats::new(8);
+    for (n, (node, sends)) in peers.iter().enumerate() {
+        let session = SessionId { admitted_ms: n as u64, nonce: 0 };
+        let peer = format!("p{n}").parse().expect("a name");
+        let sends = if *sends { estimate::peer() } else { Sends::NOTHING };
+        seats.sit(session, &peer, &at(*node), sends, now).expect("few nodes");
+    }
+    seats
+}
+
+proptest! {
+    #[test]
+    fn where_all_can_go_there_was_as_much_left_as_they_take_at_least(
+        peers in prop::collection::vec((0..3_usize, any::<bool>()), 1..12),
+        free in prop::collection::vec(0..TOTAL, 5),
+    ) {
+        let now = Instant::now();
+        let (seats, field) = (seats(&peers, now), field(&free, now));
+        let (layout, before) = (seats.layout(), seats.layout().costs());
+        for from in 0..3 {
+            let there = movable(&seats, &at(from), |_| true);
+            for to in 3..5 {
+                if there.is_empty() || can_all_go(&before, layout, &there, &at(to), &field, now).is_none() {
+                    continue;
+                }
+                let left = field.left_for_others(&at(to), now).expect("is known").packets;
+                prop_assert!(landing(layout, &there) <= left, "{from} to {to}: {left}");
+                prop_assert!(can_spread(layout, &field, now), "{from} to {to}");
+            }
+        }
+    }
+}
+
+#[test]
+fn as_few_go_ahead_as_it_takes() {
+    let now = Instant::now();
+    let one = estimate::peer().one.packets;
+    // 17 and 15 who all send. The worker of the 17 is all but full; the other one has space for two more of them.
+    let peers: Vec<_> = (0..32).map(|n| (usize::from(n >= 17), true)).collect();
+    let seats = seats(&peers, now);
+    let received = seats.layout().received().packets;
+    let needs = seats.layout().to_go_on(&at(0), estimate::peer());
+    assert!(needs > received && needs < 2 * received, "{needs} and {received}");
+    let kept = TOTAL - self::field(&[TOTAL], now).left_for_others(&at(0), now).map_or(0, |left| left.packets);
+    // Two are gone before the newcomer is counted; after the first there is less to send.
+    let roomy = self::field(&[kept + needs - received, kept + 2 * received + 15 * one, 0], now);
+    let there = movable(&seats, &at(0), |_| true);
+    let going: Vec<_> = there.iter().rev().take(2).copied().collect();
+    let shifts = just_enough(seats.layout(), &going, &at(0), &at(1), estimate::peer(), &roomy, now);
+    assert_eq!(shifts.map(|shifts| shifts.len()), Some(1));
+    let crowded = self::field(&[kept + needs - received, kept + received, 0], now);
+    let shifts = just_enough(seats.layout(), &going, &at(0), &at(1), estimate::peer(), &crowded, now);
+    assert_eq!(shifts, None, "the other worker could not go on then");
+}
