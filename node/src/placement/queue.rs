@@ -1,4 +1,4 @@
-//! Who waits for a machine, and whose turn it is. Pure: the time and what is free are arguments.
+//! Who waits for a place, and whose turn it is. Pure: the time and what is free are arguments.
 //!
 //! Who came first is called first, whatever the room, as long as there is something free that could be enough; and where that
 //! comes to nothing, the next one is called, so that nobody is kept waiting by somebody who needs more. That alone would
