@@ -259,6 +259,7 @@ fn a_small_room_makes_way_for_a_newcomer_to_a_large_one() {
         let mesh = MeshBuilder::new()
             .nodes(2)
             .set("placement.prefer", "entry")
+            .set("placement.wait_s", "0")
             .set("media.streams_per_worker", "82")
             .start()
             .await?;
@@ -325,7 +326,12 @@ async fn guaranteed(mesh: &Mesh, room: &str, size: u32) -> Protoo {
 #[test]
 fn a_room_that_fits_on_no_worker_is_guaranteed_over_several_nodes() {
     run(90, async {
-        let mesh = MeshBuilder::new().nodes(3).set("media.streams_per_worker", "40").start().await?;
+        let mesh = MeshBuilder::new()
+            .nodes(3)
+            .set("media.streams_per_worker", "40")
+            .set("placement.wait_s", "0")
+            .start()
+            .await?;
         let member = |name: &str| {
             PeerOptions::new("g", name)
                 .audio()
