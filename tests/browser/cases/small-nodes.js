@@ -7,7 +7,7 @@ import { expectedPipes, pipesOf } from './two-hosts.js';
 
 // Five with microphone and camera are 40 consumers, half of them of audio, and each newcomer is expected to send both at
 // once: with what rooms are kept to go on elsewhere, that is more than one worker of this size takes.
-const options = { nodes: 2, streamsPerWorker: 40, set: { 'media.workers': 1, 'placement.together': false } };
+const options = { nodes: 2, streamsPerWorker: 32, set: { 'media.workers': 1, 'placement.together': false } };
 
 onMesh('small_nodes: a room that outgrows its node goes on on another', options, async (t, mesh) => {
   const room = 'small-nodes';
