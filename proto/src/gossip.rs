@@ -113,6 +113,13 @@ pub struct Lead {
     pub eta_s: u32,
 }
 
+impl Lead {
+    /// Whether there will be more room than there is: machines can be launched, or are about to join.
+    pub fn promises_room(&self) -> bool {
+        self.grows || self.eta_s > 0
+    }
+}
+
 /// Joins that wait for a machine, at the homes on a node. The gossiped value is its JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {

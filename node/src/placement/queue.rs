@@ -13,7 +13,7 @@
 use skein_proto::capacity::{Cost, REFERENCE};
 use skein_proto::gossip;
 use skein_proto::ids::{PeerId, RoomId, SessionId};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long a place is kept for who does not ask.
@@ -118,6 +118,12 @@ struct Place<W> {
     times: u32,
     asked: Instant,
     waker: W,
+}
+
+impl<W> Place<W> {
+    fn is_tried(&self) -> bool {
+        matches!(self.state, State::Tried(_))
+    }
 }
 
 /// What somebody is told who asks whether it is its turn.
@@ -311,30 +317,23 @@ impl<W: Clone> Queue<W> {
 
     /// Forgets those who have not asked for a while.
     pub fn forget(&mut self, now: Instant) -> usize {
-        self.remove(|place| {
-            !matches!(place.state, State::Tried(_)) && now.saturating_duration_since(place.asked) > FORGET
-        })
-        .len()
+        self.remove(|_, place| !place.is_tried() && now.saturating_duration_since(place.asked) > FORGET).len()
     }
 
     /// Forgets those who wait since then or longer, milliseconds since 1970, but not while a place is looked for; answers
     /// what tells them.
     pub fn expire(&mut self, since_ms: u64) -> Vec<W> {
-        let is_tried = |place: &Place<W>| matches!(place.state, State::Tried(_));
-        let old = self.places.iter().take_while(|((since, _), _)| *since <= since_ms);
-        let old: BTreeSet<_> =
-            old.filter(|(_, place)| !is_tried(place)).map(|(_, place)| place.session).collect();
-        self.remove(|place| old.contains(&place.session))
+        self.remove(|(since, _), place| !place.is_tried() && *since <= since_ms)
     }
 
     /// Forgets those for whom this holds; answers what tells them.
     pub fn dismiss(&mut self, goes: impl Fn(&RoomId) -> bool) -> Vec<W> {
-        self.remove(|place| goes(&place.who.room))
+        self.remove(|_, place| goes(&place.who.room))
     }
 
-    fn remove(&mut self, goes: impl Fn(&Place<W>) -> bool) -> Vec<W> {
+    fn remove(&mut self, goes: impl Fn(&Order, &Place<W>) -> bool) -> Vec<W> {
         let gone: Vec<_> =
-            self.places.iter().filter(|(_, place)| goes(place)).map(|(order, _)| *order).collect();
+            self.places.iter().filter(|(order, place)| goes(order, place)).map(|(order, _)| *order).collect();
         let gone = gone.into_iter().filter_map(|order| self.places.remove(&order));
         gone.map(|place| {
             self.orders.remove(&place.who);

@@ -197,7 +197,7 @@ async fn tell(
 
 /// Whether somebody leads who says that machines can be launched.
 fn grows(edge: &Signaling) -> bool {
-    edge.mesh.view().borrow().leader().is_some_and(|leader| leader.lead.grows)
+    edge.mesh.view().borrow().leader().is_some_and(|leader| leader.lead.promises_room())
 }
 
 fn given_up(patience: Duration) -> String {

@@ -224,16 +224,16 @@ impl<'a> Engine<'a> {
 
     fn leave(&mut self, now: Duration, peer: PeerKey) {
         if self.waiting.remove(&peer).is_some() {
-            self.refuse(now);
+            let sample = self.look();
+            self.refuse(now, sample);
         } else if self.admitted.remove(&peer) {
             self.policy.leave(now, peer);
             self.over = self.policy.sample().over;
         }
     }
 
-    fn refuse(&mut self, now: Duration) {
+    fn refuse(&mut self, now: Duration, sample: Sample) {
         self.refused += 1;
-        let sample = self.look();
         self.first_refusal.get_or_insert((now, sample));
     }
 
@@ -251,7 +251,7 @@ impl<'a> Engine<'a> {
                 self.waiting.insert(peer, waiting);
                 self.asks.push_back((now + ASK_AGAIN, peer));
             }
-            Outcome::Refused { .. } => self.refuse(now),
+            Outcome::Refused { .. } => self.refuse(now, sample),
         }
         self.over = sample.over;
     }

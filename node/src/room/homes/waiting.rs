@@ -85,7 +85,9 @@ impl Hope {
     /// What the leader says now, where there is one.
     fn hear(&mut self, lead: Option<&Lead>, now: Instant) {
         match lead {
-            Some(lead) if grows(lead) => (self.until, self.eta_s) = (Some(now + NO_LEADER), lead.eta_s),
+            Some(lead) if lead.promises_room() => {
+                (self.until, self.eta_s) = (Some(now + NO_LEADER), lead.eta_s)
+            }
             Some(_) => (self.until, self.eta_s) = (self.until.map(|until| until.min(now + NO_GROWTH)), 0),
             None => {}
         }
@@ -97,13 +99,8 @@ impl Hope {
 
     /// Whether a join without a place may begin to wait: the mesh grows, or did until just now and nobody leads.
     fn takes(&self, lead: Option<&Lead>, now: Instant) -> bool {
-        lead.map_or_else(|| self.is_there(now), grows)
+        lead.map_or_else(|| self.is_there(now), Lead::promises_room)
     }
-}
-
-/// Whether there will be more room than there is: machines can be launched, or are about to join.
-fn grows(lead: &Lead) -> bool {
-    lead.grows || lead.eta_s > 0
 }
 
 fn who(admit: &Admit) -> Who {
