@@ -361,6 +361,7 @@ async fn answer(parts: &Parts, from: NodeId, call: Call, mut stream: MeshStream)
             Ok(()) => Reply::Done,
             Err(full) => Reply::Full { worker: full.worker, left: full.left.packets },
         },
+        Call::Guaranteed(room) => Reply::Guaranteed { kept: accounts.guaranteed(&room, Instant::now()) },
         Call::Unguarantee(room) => {
             accounts.unguarantee(&room);
             Reply::Done

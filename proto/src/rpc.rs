@@ -25,7 +25,7 @@ pub use placement::{
     Ticket, Unwait, Wait,
 };
 
-use crate::capacity::Sends;
+use crate::capacity::{Cost, Sends};
 use crate::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
 use crate::room::RoomOptions;
 use crate::signaling::{Device, MediaKind, Role};
@@ -156,6 +156,8 @@ pub enum Call {
     UseToken(TokenUse),
     /// Node to seed: sign a certificate with this request (PKCS #10, DER) for my own name. Answered with `Signed`.
     Renew(Vec<u8>),
+    /// A home that takes over a room: what do you keep for it at any time? Answered with `Guaranteed`.
+    Guaranteed(RoomId),
 }
 
 /// Answer to a [`Call`].
@@ -205,6 +207,11 @@ pub enum Reply {
     Signed(String),
     /// It is somebody else's.
     Taken,
+    /// What is kept for a room at any time, on which workers.
+    Guaranteed {
+        /// All of it, used or not.
+        kept: Vec<(u16, Cost)>,
+    },
 }
 
 /// A session's signalling begins.

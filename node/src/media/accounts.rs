@@ -69,6 +69,13 @@ impl Accounts {
         Ok(())
     }
 
+    /// What is kept for a room at any time, on which workers.
+    pub fn guaranteed(&self, room: &RoomId, now: Instant) -> Vec<(u16, Cost)> {
+        let mut ledger = self.ledger.lock();
+        ledger.expire(now);
+        ledger.promised(room)
+    }
+
     /// Gives up what is kept for a room.
     pub fn unguarantee(&self, room: &RoomId) {
         self.ledger.lock().unguarantee(room);

@@ -352,6 +352,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// What a room is promised, on which workers.
+    pub fn promised(&self, room: &RoomId) -> Vec<(u16, Cost)> {
+        let promised = |(worker, book): (u16, &Book)| Some((worker, book.guarantees.get(room)?.promised));
+        (0..).zip(&self.books).filter_map(promised).collect()
+    }
+
     /// Gives up what a room is promised.
     pub fn unguarantee(&mut self, room: &RoomId) {
         for book in &mut self.books {

@@ -335,11 +335,7 @@ enum Ended {
 impl Home {
     /// Whether the room is to have something kept for it, nothing is, and that was not tried just now.
     fn needs_promise(&self, now: Instant) -> bool {
-        self.room.options().guaranteed
-            && self.room.is_settled()
-            && !self.room.is_empty()
-            && !self.left
-            && self.guaranteed.is_open(now)
+        self.room.options().guaranteed && !self.room.is_empty() && !self.left && self.guaranteed.is_open(now)
     }
 
     fn deliver(&mut self, told: Told) {

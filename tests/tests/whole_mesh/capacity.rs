@@ -5,15 +5,13 @@ use futures::future::{join_all, try_join_all};
 use serde_json::{Value, json};
 use skein_proto::capacity::REFERENCE;
 use skein_proto::operator::RoomDetail;
-use skein_tests::peer::{Kind, Roamer, Video};
+use skein_tests::peer::{Roamer, Video};
 use skein_tests::protoo::{Closed, ConnectOptions};
-use skein_tests::{Mesh, MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
+use skein_tests::{MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-const KINDS: [Kind; 2] = [Kind::Audio, Kind::Video];
 
 async fn sent(peer: &Peer, producer: &str) -> anyhow::Result<(String, u64)> {
     let consumer = peer.received_from(producer).context("there is no consumer")?.consumer;
@@ -108,7 +106,7 @@ fn twelve_who_do_not_fit_on_two_nodes_all_receive_each_other() {
     });
 }
 
-async fn within_budget(operator: &skein_tests::operator::Operator) -> anyhow::Result<()> {
+pub(super) async fn within_budget(operator: &skein_tests::operator::Operator) -> anyhow::Result<()> {
     for worker in operator.node().await?.workers {
         ensure!(worker.packets <= worker.total_packets, "sends more than it can: {worker:?}");
         ensure!(
@@ -314,115 +312,5 @@ fn a_small_room_makes_way_for_a_newcomer_to_a_large_one() {
             mesh.is_empty(SOON).await?;
         }
         anyhow::bail!("nobody ever made way")
-    });
-}
-
-async fn guaranteed(mesh: &Mesh, room: &str, size: u32) -> Protoo {
-    let options =
-        ConnectOptions::new(room, "first").query("guaranteed", "1").query("size", &size.to_string());
-    Protoo::connect(&mesh.node(0).ws(), &options).await.expect("the parameters are good")
-}
-
-#[test]
-fn a_room_that_fits_on_no_worker_is_guaranteed_over_several_nodes() {
-    run(90, async {
-        let mesh = MeshBuilder::new()
-            .nodes(3)
-            .set("media.streams_per_worker", "40")
-            .set("placement.wait_s", "0")
-            .start()
-            .await?;
-        let member = |name: &str| {
-            PeerOptions::new("g", name)
-                .audio()
-                .video(Video::Declared)
-                .query("guaranteed", "1")
-                .query("size", "8")
-        };
-        let mut peers = vec![Peer::join(&mesh.node(0).ws(), member("g0")).await?];
-        let mut others = Vec::new();
-        let refusal = loop {
-            ensure!(others.len() < 60, "60 others fit beside what is kept");
-            let number = others.len();
-            let options = PeerOptions::new(&format!("o{}", number / 3), &format!("o{number}"));
-            match Peer::join(&mesh.node(number % 3).ws(), options.audio().video(Video::Declared)).await {
-                Ok(peer) => others.push(peer),
-                Err(error) => break format!("{error:#}"),
-            }
-        };
-        ensure!(refusal.contains("mesh full"), "{refusal}");
-        for number in 1..8 {
-            let ws = mesh.node(number % 3).ws();
-            peers.push(Peer::join(&ws, member(&format!("g{number}"))).await?);
-        }
-        let all: Vec<_> = peers.iter().collect();
-        skein_tests::peer::all_receive(&all, &KINDS, 20, SOON).await?;
-        let room = mesh.operator(1).room("g").await?.context("the room")?;
-        ensure!(room.hosts.len() > 1, "{room:#?}");
-        for node in 0..3 {
-            within_budget(mesh.operator(node)).await?;
-        }
-        for peer in peers.into_iter().chain(others) {
-            peer.leave().await;
-        }
-        mesh.is_empty(SOON).await
-    });
-}
-
-#[test]
-fn what_a_room_is_guaranteed_is_kept_for_it_from_its_first_peer_to_its_last() {
-    run(60, async {
-        let mesh = MeshBuilder::new().nodes(1).set("media.streams_per_worker", "40").start().await?;
-        // 20 who send to each other do not fit: nobody waits for long to hear that.
-        let none = guaranteed(&mesh, "large", 20).await;
-        let closed = none.expect_close(Duration::from_secs(3)).await?;
-        ensure!((closed.code, closed.reason.as_str()) == (1013, "mesh full"), "{closed:?}");
-        let ws = mesh.node(0).ws();
-        let member = |name: &str| {
-            PeerOptions::new("g", name)
-                .audio()
-                .video(Video::Declared)
-                .query("guaranteed", "1")
-                .query("size", "5")
-        };
-        let mut peers = vec![Peer::join(&ws, member("g0")).await?];
-        let mut others = Vec::new();
-        let refusal = loop {
-            ensure!(others.len() < 20, "20 others fit beside what is kept");
-            let options =
-                PeerOptions::new("others", &format!("o{}", others.len())).audio().video(Video::Declared);
-            match Peer::join(&ws, options).await {
-                Ok(peer) => others.push(peer),
-                Err(error) => break format!("{error:#}"),
-            }
-        };
-        ensure!(refusal.contains("mesh full"), "{refusal}");
-        let worker = mesh.operator(0).node().await?.workers.remove(0);
-        ensure!(worker.packets < worker.total_packets * 2 / 3, "it is full without what is kept: {worker:?}");
-        for number in 1..5 {
-            peers.push(Peer::join(&ws, member(&format!("g{number}"))).await?);
-        }
-        let all: Vec<_> = peers.iter().collect();
-        skein_tests::peer::all_receive(&all, &KINDS, 20, SOON).await?;
-        let sixth = Protoo::connect(&ws, &ConnectOptions::new("g", "g5")).await?;
-        let closed = sixth.expect_close(SOON).await?;
-        ensure!((closed.code, closed.reason.as_str()) == (1013, "room full"), "{closed:?}");
-        within_budget(mesh.operator(0)).await?;
-        let before = mesh.operator(0).node().await?.workers.remove(0);
-        for peer in peers {
-            peer.leave().await;
-        }
-        // Well before what is not renewed would expire.
-        wait::until("what was kept is free again", Duration::from_secs(4), async || {
-            let worker = mesh.operator(0).node().await?.workers.remove(0);
-            ensure!(worker.free_packets >= before.free_packets + 2500, "{worker:?}, before {before:?}");
-            Ok(())
-        })
-        .await?;
-        others.push(Peer::join(&ws, PeerOptions::new("others", "late").audio()).await?);
-        for peer in others {
-            peer.leave().await;
-        }
-        mesh.is_empty(SOON).await
     });
 }

@@ -13,6 +13,7 @@ mod drain;
 mod election;
 mod enrol;
 mod forwarding;
+mod guarantees;
 mod guests;
 mod homes;
 mod membership;

@@ -103,13 +103,18 @@ impl Homes {
 
     /// Finds a worker that keeps room for a peer that is counted in.
     pub(super) async fn find_place(&self, admit: &Admit, considered: Considered) -> Reply {
-        let Considered { session, role, options, wish, moves, kept, .. } = considered;
+        let Considered { session, role, options, mut wish, moves, kept, .. } = considered;
         let who = Newcomer { room: &admit.room, peer: &admit.peer, session };
         let from = moves.as_ref().map(|(_, from)| *from);
         let place = async {
             match &moves {
                 Some((to, from)) => self.place_at(who, *from, &wish, to, kept).await,
                 None if options.guaranteed && !self.promise(&admit.room, &admit.entry).await => None,
+                None if options.guaranteed => {
+                    // Before, it may not have been known where.
+                    wish.first.extend(self.promised(&admit.room));
+                    self.place(who, wish, kept).await.map(|host| (host, false))
+                }
                 None => self.place(who, wish, kept).await.map(|host| (host, false)),
             }
         };

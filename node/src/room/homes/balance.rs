@@ -4,10 +4,12 @@
 use super::reserve::Kept;
 use super::{Home, HomeRoom, Homes};
 use crate::placement::choose::{self, Wish};
+use crate::placement::ledger::GUARANTEE_LIFE;
 use crate::placement::shift::Shift;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{Call, Claim, Clear, MakeWay, MovePeer, Outlook, Refusal, Reply};
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,9 +103,12 @@ impl Homes {
                 });
             } else if home.needs_promise(now) {
                 // Its home was another until now, or a host of it is gone.
-                let (homes, id) = (Arc::clone(self), id.clone());
+                let (homes, id, settled) = (Arc::clone(self), id.clone(), home.room.is_settled());
                 self.tasks.spawn(async move {
-                    if !homes.promise(&id, homes.mesh.id()).await {
+                    // Before all hosts have said what they have it is not known what to keep, only what is kept.
+                    if !settled {
+                        homes.inherit(&id).await;
+                    } else if !homes.promise(&id, homes.mesh.id()).await {
                         tracing::warn!(room = %id, "what the room is guaranteed is not to be had");
                     }
                 });
@@ -160,14 +165,56 @@ impl Homes {
         }
     }
 
+    /// The workers on which something is kept for a room.
+    pub(super) fn promised(&self, room: &RoomId) -> Vec<WorkerAddress> {
+        let rooms = self.rooms.lock();
+        rooms.get(room).map_or_else(Vec::new, |home| home.guaranteed.places(&home.room))
+    }
+
+    /// Goes on with what nodes keep for a room since another was its home, while they do. Says whether it is all that the
+    /// room is guaranteed; what there is besides is known from now on.
+    async fn inherit(&self, room: &RoomId) -> bool {
+        if self.members.lock().changed.elapsed() > GUARANTEE_LIFE {
+            return false;
+        }
+        if let Some(home) = self.rooms.lock().get_mut(room) {
+            home.guaranteed.tried = Some(Instant::now());
+        }
+        let mut kept = self.guaranteed(room).await;
+        // In the order in which it was spread: where one more peer is to go, more is kept.
+        kept.sort_by_key(|(_, cost)| Reverse(cost.packets));
+        let is_all = {
+            let mut rooms = self.rooms.lock();
+            let drains = self.field.lock().drains.clone();
+            kept.retain(|(at, _)| !drains.contains(&at.node));
+            match rooms.get_mut(room) {
+                Some(home) if home.guaranteed.renewed.is_none() && !kept.is_empty() => {
+                    home.guaranteed.demands.clone_from(&kept);
+                    home.room.full_size(&kept).is_some()
+                }
+                _ => false,
+            }
+        };
+        tracing::debug!(%room, is_all, ?kept, "nodes keep this for a room from before");
+        if !is_all || !self.guarantee(room, &kept).await {
+            return false;
+        }
+        if let Some(home) = self.rooms.lock().get_mut(room) {
+            home.guaranteed.renewed = Some(Instant::now());
+        }
+        true
+    }
+
     /// Makes sure that the full size of a room is kept for it. Says whether it is.
     pub(super) async fn promise(&self, room: &RoomId, entry: &NodeId) -> bool {
+        if self.rooms.lock().get(room).is_some_and(|home| home.guaranteed.renewed.is_some())
+            || self.inherit(room).await
+        {
+            return true;
+        }
         let demands = {
             let mut rooms = self.rooms.lock();
             let Some(home) = rooms.get_mut(room) else { return false };
-            if home.guaranteed.renewed.is_some() {
-                return true;
-            }
             let field = self.field.lock();
             let field = &field.field;
             let now = Instant::now();
@@ -393,7 +440,7 @@ impl Homes {
                 field.regions(None).iter().flat_map(|region| field.freest(region, usize::MAX, now)).collect()
             }
         };
-        let free = |at: &WorkerAddress| std::cmp::Reverse(field.left(at, now).unwrap_or_default().packets);
+        let free = |at: &WorkerAddress| Reverse(field.left(at, now).unwrap_or_default().packets);
         let elsewhere =
             places.into_iter().filter(|to| if node.is_some() { to != at } else { to.node != at.node });
         let mut elsewhere: Vec<_> = elsewhere.collect();

@@ -113,6 +113,20 @@ impl Homes {
         join_all(asks).await.into_iter().all(|reply| matches!(reply, Ok(Reply::Done)))
     }
 
+    /// What nodes keep for a room at any time, all that answer.
+    pub(super) async fn guaranteed(&self, room: &RoomId) -> Vec<(WorkerAddress, Cost)> {
+        let nodes: Vec<_> = self.mesh.view().borrow().nodes.keys().cloned().collect();
+        let asks = nodes.into_iter().map(|node| async move {
+            let call = Call::Guaranteed(room.clone());
+            let Ok(Reply::Guaranteed { kept }) = self.mesh.call(&node, call, RESERVE_DEADLINE).await else {
+                return Vec::new();
+            };
+            let at = |worker| WorkerAddress { node: node.clone(), worker };
+            kept.into_iter().map(|(worker, cost)| (at(worker), cost)).collect()
+        });
+        join_all(asks).await.into_iter().flatten().collect()
+    }
+
     /// Gives up what nodes keep for a room. Not waited for: what is not renewed expires.
     pub(super) fn unguarantee(&self, room: &RoomId, nodes: Vec<NodeId>) {
         for node in nodes {
