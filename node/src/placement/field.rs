@@ -208,6 +208,12 @@ impl Field {
         Some(Cost::new(left.packets.saturating_sub(self.figures(at)?.spare), left.bits))
     }
 
+    /// How much more has to be left on a worker for peers that are to be there and take so many packets a second.
+    pub fn lacks(&self, at: &WorkerAddress, packets: u64, now: Instant) -> Option<u64> {
+        let left = self.left(at, now)?.packets;
+        Some((packets + self.figures(at)?.spare).saturating_sub(left))
+    }
+
     /// What is left open on a worker that has room for its rooms to grow: a fifth of the largest one.
     pub fn comfort(&self) -> u64 {
         self.largest / 5
@@ -222,6 +228,11 @@ impl Field {
     /// From how much on what a room has on a worker is too much to go anywhere at once: a tenth of the largest one.
     pub fn sizeable(&self) -> u64 {
         self.largest / 10
+    }
+
+    /// Whether nowhere more than seven tenths of a worker are left: rooms had better not spread any more then.
+    pub fn is_tight(&self) -> bool {
+        self.regions.keys().all(|region| self.most_left(region) <= self.largest / 10 * 7)
     }
 
     /// What is left on a worker for what newcomers elsewhere cause there.

@@ -10,6 +10,7 @@ use super::seats::{Seat, Seats};
 use rand::Rng;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{SessionId, WorkerAddress};
+use skein_proto::rpc::MakeWay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -21,6 +22,8 @@ const MOST_PLACES: usize = 6;
 const MOST_MOVED: usize = 64;
 /// How many peers of a room make way at once for another room.
 const MAKE_WAY: usize = 6;
+/// How many peers of a room other rooms make way for at most, where that only brings it together.
+const REMNANT: u64 = 10;
 
 /// One peer that moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +90,7 @@ pub fn make_room<R: Rng>(
     }
     // The newcomer receives what all send, wherever it comes to.
     let least = layout.consumed(1, Sends::NOTHING).packets;
-    let room = places(layout, blocked, least, field, now, rng);
+    let room = places(layout, blocked, least, &[], field, now, rng);
     let cleared = room.iter().find_map(|to| clear(layout, movable.clone(), to, sends, field, now));
     let there = movable.get(blocked).map(Vec::as_slice).unwrap_or_default();
     cleared.unwrap_or_else(|| ease(layout, there, blocked, sends, &room, field, now))
@@ -308,7 +311,7 @@ pub fn relieve<R: Rng>(
     let least = landing(seats.layout(), &there) + if must { 0 } else { field.comfort() };
     let helps_in_part = is_over || (is_stuck && is_large) || few > 0;
     let least = if helps_in_part { 0 } else { least };
-    for to in places(seats.layout(), pressed, least, field, now, rng) {
+    for to in places(seats.layout(), pressed, least, &[], field, now, rng) {
         let left = field.left_for_newcomers(&to, now).unwrap_or_default();
         if seats.layout().peers_at(&to) == 0 && left.packets < least {
             continue;
@@ -335,30 +338,35 @@ pub fn relieve<R: Rng>(
     some
 }
 
-/// Whom to move off a worker so that other rooms find `packets` a second more there: all of the room that is there, to one
-/// other worker, where that is at most [`MAKE_WAY`] peers and fits somewhere, or else as many as it takes.
+/// Whom to move off a worker so that another room finds more there: all of the room that is there, to one other worker,
+/// where that is at most [`MAKE_WAY`] peers and fits somewhere, or else as many as it takes.
 pub fn make_way<R: Rng>(
     seats: &Seats,
-    from: &WorkerAddress,
-    packets: u64,
+    wish: &MakeWay,
     field: &Field,
     may_move: impl Fn(&SessionId) -> bool,
     now: Instant,
     rng: &mut R,
 ) -> Vec<Shift> {
+    let MakeWay { at: from, packets, avoid, .. } = wish;
     let layout = seats.layout();
     let there = movable(seats, from, may_move);
     if there.len() as u64 == layout.peers_at(from) && there.len() <= MAKE_WAY {
-        let places = places(layout, from, landing(layout, &there), field, now, rng);
-        let before = layout.costs();
-        let fits = |to: &&WorkerAddress| can_all_go(&before, layout, &there, to, field, now).is_some();
+        let (before, least) = (layout.costs(), landing(layout, &there));
+        let places = places(layout, from, least, avoid, field, now, rng);
+        // What rooms there need to go on elsewhere they keep: else those would be the next ones to be in want.
+        let is_spared =
+            |to: &WorkerAddress| field.left_for_newcomers(to, now).is_none_or(|left| left.packets >= least);
+        let fits = |to: &&WorkerAddress| {
+            is_spared(to) && can_all_go(&before, layout, &there, to, field, now).is_some()
+        };
         if let Some(to) = places.iter().find(fits) {
             return shifts(&there, to);
         }
     }
     let few = packets.div_ceil(layout.received().packets.max(1)) as usize;
     let going: Vec<_> = there.into_iter().take(few.min(MAKE_WAY)).collect();
-    part(layout, &going, from, &places(layout, from, 0, field, now, rng), field, now)
+    part(layout, &going, from, &places(layout, from, 0, avoid, field, now, rng), field, now)
 }
 
 /// Where those go who have to leave the workers that they are on, one after the other: to one of `first`, where room is kept
@@ -380,7 +388,8 @@ pub fn leave<R: Rng>(
         let kept = first.iter().filter(|to| **to != seat.at && field.takes(&to.node, now));
         let kept = kept.min_by_key(|to| lies.peers_at(to));
         let kept = kept.and_then(|to| Some((to, moving(&lies, seat, to)?.1)));
-        let places = known.entry(&seat.at).or_insert_with(|| places(layout, &seat.at, 0, field, now, rng));
+        let places =
+            known.entry(&seat.at).or_insert_with(|| places(layout, &seat.at, 0, &[], field, now, rng));
         let place = kept.or_else(|| {
             let go = |to| can_go(&before, &lies, seat, to, field, now);
             places.iter().find_map(|to| Some((to, go(to)?)))
@@ -394,16 +403,18 @@ pub fn leave<R: Rng>(
 }
 
 /// Where peers of a room could go instead of `from`: to its other workers, then to where it fits whole, then to where
-/// most is left. Those where the room is not yet have `least` packets a second left.
+/// most is left, but to none of `avoid`. Those where the room is not yet have `least` packets a second left.
 fn places<R: Rng>(
     layout: &Layout,
     from: &WorkerAddress,
     least: u64,
+    avoid: &[WorkerAddress],
     field: &Field,
     now: Instant,
     rng: &mut R,
 ) -> Vec<WorkerAddress> {
-    let mut seen = BTreeSet::from([from.clone()]);
+    let mut seen: BTreeSet<_> = avoid.iter().chain([from]).cloned().collect();
+    let count = MOST_PLACES + avoid.len();
     let mut found: Vec<_> = layout
         .workers()
         .filter(|(at, _)| field.takes(&at.node, now))
@@ -418,8 +429,8 @@ fn places<R: Rng>(
     let whole = regions.peek().map(|_| layout.costs().into_values().sum()).unwrap_or_default();
     for region in regions {
         let need = Need { now: whole, later: whole.packets + field.comfort(), near: &from.node };
-        let fits = field.best_fit(region, &need, MOST_PLACES, now, rng);
-        let most = field.freest(region, MOST_PLACES, now);
+        let fits = field.best_fit(region, &need, count, now, rng);
+        let most = field.freest(region, count, now);
         let has_least =
             |at: &WorkerAddress| field.left_for_others(at, now).is_none_or(|left| left.packets >= least);
         found.extend(fits.into_iter().chain(most).filter(|at| has_least(at) && seen.insert(at.clone())));
@@ -480,6 +491,59 @@ pub fn bring_together(
         }
     }
     Vec::new()
+}
+
+/// Who had better go to another worker of the room, once others have left that: all of the worker with the fewest of its
+/// peers whom that can be said of, at most [`REMNANT`]. Answers also where to, and how much more has to be left there,
+/// packets a second: where that is least, and what is kept there for those who leave is left alone.
+pub fn exchange(
+    seats: &Seats,
+    field: &Field,
+    may_move: impl Fn(&SessionId) -> bool,
+    now: Instant,
+) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
+    let layout = seats.layout();
+    let mut workers: Vec<_> = layout.workers().map(|(at, peers)| (peers, at.clone())).collect();
+    workers.sort();
+    let before = layout.costs();
+    let remnants = workers.iter().filter(|(peers, _)| *peers <= REMNANT);
+    remnants.filter(|_| workers.len() > 1).find_map(|(_, from)| {
+        let there: Vec<_> = seats.iter().filter(|(_, seat)| seat.at == *from).collect();
+        if !there.iter().all(|(id, _)| may_move(id)) {
+            return None;
+        }
+        let others = workers.iter().rev().map(|(_, at)| at).filter(|at| *at != from);
+        let lacking = others.filter(|at| field.takes(&at.node, now)).filter_map(|to| {
+            Some((to, field.lacks(to, taken(&before, layout, &there, to, field, now)?, now)?))
+        });
+        let (to, packets) = lacking.min_by_key(|(_, packets)| *packets)?;
+        Some((shifts(&there, to), to.clone(), packets))
+    })
+}
+
+/// What it takes at most on a worker that these go to, one after the other, packets a second. None where it is another
+/// worker that has too little left for that.
+fn taken(
+    before: &Costs,
+    layout: &Layout,
+    going: &[(&SessionId, &Seat)],
+    to: &WorkerAddress,
+    field: &Field,
+    now: Instant,
+) -> Option<u64> {
+    let (mut lies, mut takes) = (layout.clone(), 0);
+    for (_, seat) in going {
+        let (most, after) = moving(&lies, seat, to)?;
+        for (at, cost) in price(before, &most) {
+            if at == *to {
+                takes = takes.max(cost.packets);
+            } else if field.left(&at, now).is_some_and(|left| !cost.fits(left)) {
+                return None;
+            }
+        }
+        lies = after;
+    }
+    Some(takes)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skein_proto::capacity::{Cost, REFERENCE, Sends};
 use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
-use skein_proto::rpc::{Claim, Reserve, Ticket};
+use skein_proto::rpc::{Claim, MakeWay, Reserve, Ticket};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -403,7 +403,9 @@ fn a_small_room_makes_way_whole_and_of_a_large_one_as_many_as_are_needed() {
     }
     let one = estimate::peer().one.packets;
     let mut make_way = |seats: &Seats, mesh: &Mesh, packets: u64, may: &dyn Fn(&SessionId) -> bool| {
-        shift::make_way(seats, &at(0, 0), packets, &mesh.field, may, now, &mut rng)
+        let room = "r".parse().expect("a name");
+        let wish = MakeWay { room, at: at(0, 0), packets, avoid: Vec::new() };
+        shift::make_way(seats, &wish, &mesh.field, may, now, &mut rng)
     };
     mesh.field.hear(&node(0), figures_with(&mesh, &[(0, 4 * one), (1, 0)]), now);
     let shifts = make_way(&seats, &mesh, 1, &|_| true);

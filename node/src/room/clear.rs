@@ -1,5 +1,6 @@
-//! A worker is full, and a newcomer to one of its rooms needs a place there: other rooms leave it, if they can. Which could
-//! is for the host to know, whether and where they go for their homes.
+//! A worker is full, and a newcomer to one of its rooms needs a place there, or the room had better be there and not
+//! elsewhere too: other rooms leave it, if they can. Which could is for the host to know, whether and where they go for
+//! their homes.
 
 use super::host::Rooms;
 use skein_proto::ids::{RoomId, WorkerAddress};
@@ -7,7 +8,7 @@ use skein_proto::rpc::{Call, Clear, MakeWay, Reply};
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
-/// How many workers are cleared at once.
+/// How many workers are cleared at once; half as many where nobody waits for it.
 pub(super) const AT_ONCE: usize = 4;
 /// How long it may take until rooms have left.
 const CLEARED: Duration = Duration::from_secs(4);
@@ -28,7 +29,8 @@ impl Rooms {
     /// Where too many workers are being cleared already, or nobody can leave, it answers at once.
     pub async fn clear(&self, wish: Clear) -> Reply {
         let accounts = self.context().workers.accounts();
-        if let Ok(_turn) = self.clearing.try_acquire() {
+        let is_busy = !wish.urgent && self.clearing.available_permits() <= AT_ONCE / 2;
+        if !is_busy && let Ok(_turn) = self.clearing.try_acquire() {
             let leave = async {
                 let leaving = self.ask_to_leave(&wish).await;
                 let stays = |room: &Leaving| accounts.of_room(wish.worker, &room.room) > room.most;
@@ -50,7 +52,8 @@ impl Rooms {
         let (mut needed, mut leaving) = (wish.packets, Vec::new());
         for (room, has) in context.workers.accounts().in_the_way(wish.worker, &wish.room, wish.packets) {
             let home = context.mesh.view().borrow().home(&room).clone();
-            let ask = Call::MakeWay(MakeWay { room: room.clone(), at: at.clone(), packets: needed });
+            let avoid = wish.avoid.clone();
+            let ask = Call::MakeWay(MakeWay { room: room.clone(), at: at.clone(), packets: needed, avoid });
             match context.mesh.call(&home, ask, HOME_DEADLINE).await {
                 Ok(Reply::Leaving { packets: 0 }) => {}
                 Ok(Reply::Leaving { packets }) => {

@@ -21,6 +21,7 @@ use super::roster::RosterIndex;
 use crate::placement::estimate;
 use crate::placement::seats::Seats;
 use floor::Floor;
+pub use moves::Better;
 use moves::Plan;
 use skein_proto::capacity::Sends;
 use skein_proto::ids::{NodeId, PeerId, RoomId, SessionId, WorkerAddress};

@@ -178,15 +178,19 @@ pub struct MovePeer {
     pub same_host: bool,
 }
 
-/// A room finds no place on a worker that others could leave.
+/// A room lacks something on a worker that others could leave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clear {
-    /// The room that needs the place.
+    /// The room that needs it.
     pub room: RoomId,
     /// Where.
     pub worker: u16,
     /// How much more it needs there, packets a second.
     pub packets: u64,
+    /// The workers that it is on: nobody makes way to there.
+    pub avoid: Vec<WorkerAddress>,
+    /// Whether somebody waits for it, or the room only lies better then.
+    pub urgent: bool,
 }
 
 /// A room had better leave a worker, with all or some of its peers there.
@@ -198,4 +202,6 @@ pub struct MakeWay {
     pub at: WorkerAddress,
     /// How much is needed there, packets a second.
     pub packets: u64,
+    /// Where it had better not go: who needs the place is there, and would be in want of that next.
+    pub avoid: Vec<WorkerAddress>,
 }

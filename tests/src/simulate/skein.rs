@@ -14,7 +14,7 @@ use hosts::Hosts;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skein_node::placement::layout::{Costs, Layout};
-use skein_node::room::home::HomeRoom;
+use skein_node::room::home::{Better, HomeRoom};
 use skein_proto::capacity::Sends;
 use skein_proto::ids::{NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::room::{RoomMode, RoomOptions, RoomWish};
@@ -323,9 +323,14 @@ impl Skein {
             return;
         }
         room.home.tick(now);
-        let shifts = room.home.better(&self.hosts.field, true, MOVES_AT_ONCE, now, &mut self.rng);
-        if !shifts.is_empty() {
-            self.shift(key, &shifts, false);
+        match room.home.better(&self.hosts.field, true, MOVES_AT_ONCE, now, &mut self.rng) {
+            Some(Better::Move(shifts)) => {
+                self.shift(key, &shifts, false);
+            }
+            Some(Better::Clear { at, packets, then }) if packets == 0 || self.make_way(key, &at, packets) => {
+                self.shift(key, &then, true);
+            }
+            Some(Better::Clear { .. }) | None => {}
         }
     }
 

@@ -14,10 +14,15 @@ fn at(n: usize) -> WorkerAddress {
 
 /// One worker on each node, with so many packets a second left.
 fn field(free: &[u64], now: Instant) -> Field {
+    field_with(free, 0, now)
+}
+
+/// The same, of which so many are spare.
+fn field_with(free: &[u64], spare: u64, now: Instant) -> Field {
     let mut field = Field::default();
     for (n, free) in free.iter().copied().enumerate() {
         let figures = NodeFigures {
-            workers: vec![WorkerFigures { free, open: free, spare: 0, total: TOTAL }],
+            workers: vec![WorkerFigures { free, open: free, spare, total: TOTAL }],
             free_bits: u64::MAX,
             region: "here".to_owned(),
             zone: String::new(),
@@ -84,4 +89,55 @@ fn as_few_go_ahead_as_it_takes() {
     let crowded = self::field(&[kept + needs - received, kept + received, 0], now);
     let shifts = just_enough(seats.layout(), &going, &at(0), &at(1), estimate::peer(), &crowded, now);
     assert_eq!(shifts, None, "the other worker could not go on then");
+}
+
+proptest! {
+    #[test]
+    fn a_remnant_fits_once_others_have_left_as_much_as_it_lacks(
+        peers in prop::collection::vec((0..4_usize, any::<bool>()), 1..24),
+        free in prop::collection::vec(0..TOTAL / 4, 5),
+    ) {
+        let now = Instant::now();
+        let kept = crate::placement::ledger::kept_for_moves(TOTAL);
+        let seats = seats(&peers, now);
+        let layout = seats.layout();
+        let Some((shifts, to, packets)) = exchange(&seats, &field_with(&free, kept, now), |_| true, now) else {
+            return Ok(());
+        };
+        let from = &shifts[0].from;
+        prop_assert!(shifts.len() as u64 == layout.peers_at(from) && shifts.len() as u64 <= REMNANT);
+        prop_assert!(shifts.iter().all(|shift| shift.from == *from && shift.to == to && to != *from));
+        prop_assert!(layout.peers_at(&to) > 0, "the room is there already");
+        let left = |n: usize, free: u64| if at(n) == to { free + packets } else { free };
+        let free: Vec<_> = free.iter().enumerate().map(|(n, free)| left(n, *free)).collect();
+        let field = field_with(&free, kept, now);
+        let there: Vec<_> = seats.iter().filter(|(_, seat)| seat.at == *from).collect();
+        prop_assert!(can_all_go(&layout.costs(), layout, &there, &to, &field, now).is_some());
+    }
+}
+
+#[test]
+fn nobody_makes_way_to_where_who_asks_is_or_others_would_be_in_want_next() {
+    let now = Instant::now();
+    let seats = seats(&[(0, true), (0, true)], now);
+    let one = estimate::peer().one.packets;
+    let make_way = |spare: u64, avoid: &[WorkerAddress]| {
+        let field = field_with(&[4 * one, 60 * one, 40 * one], spare, now);
+        let room = "r".parse().expect("a name");
+        let wish = MakeWay { room, at: at(0), packets: one, avoid: avoid.to_vec() };
+        let shifts = make_way(&seats, &wish, &field, |_| true, now, &mut rand::rng());
+        shifts.first().map(|shift| shift.to.clone())
+    };
+    assert_eq!(make_way(0, &[]), Some(at(2)), "the fullest that has room for others beside it");
+    assert_eq!(make_way(0, &[at(2)]), Some(at(1)));
+    assert_eq!(make_way(0, &[at(1), at(2)]), None);
+    assert_eq!(make_way(60 * one, &[]), None, "all of that is kept for rooms to go on elsewhere");
+}
+
+#[test]
+fn a_mesh_is_tight_when_no_worker_is_nearly_empty() {
+    let now = Instant::now();
+    assert!(!field(&[0, TOTAL, 0], now).is_tight());
+    assert!(!field(&[0, TOTAL * 3 / 4, 0], now).is_tight());
+    assert!(field(&[0, TOTAL / 2, TOTAL / 2], now).is_tight());
 }

@@ -9,7 +9,7 @@ use rand::Rng;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{PeerId, SessionId, WorkerAddress};
 use skein_proto::room::RoomMode;
-use skein_proto::rpc::HomeMessage;
+use skein_proto::rpc::{HomeMessage, MakeWay};
 use std::time::{Duration, Instant};
 
 /// How long a client may take to connect to its new host.
@@ -27,6 +27,22 @@ const LOOK_LATER: u32 = 3;
 const RELIEF: f64 = 0.25;
 /// WebSocket close code 1012: the service restarts, so the client dials again (IANA's registry).
 const CLOSE_RESTART: u16 = 1012;
+
+/// How a room comes to lie better.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Better {
+    /// These of its peers move.
+    Move(Vec<Shift>),
+    /// Other rooms leave a worker, if they can; then these of its peers move.
+    Clear {
+        /// Which worker.
+        at: WorkerAddress,
+        /// How much more has to be left there, packets a second.
+        packets: u64,
+        /// Who moves then.
+        then: Vec<Shift>,
+    },
+}
 
 /// A peer that is to move.
 #[derive(Debug)]
@@ -77,21 +93,14 @@ impl HomeRoom {
         shift::make_room(&self.seats, blocked, sends, field, may_go, now, rng)
     }
 
-    /// Who has to move so that another room finds `packets` a second more on a worker; all of them, or it is in vain.
+    /// Who has to move so that another room finds more on a worker; all of them, or it is in vain.
     /// Clients that would have to dial again stay.
-    pub fn make_way<R: Rng>(
-        &self,
-        at: &WorkerAddress,
-        packets: u64,
-        field: &Field,
-        now: Instant,
-        rng: &mut R,
-    ) -> Vec<Shift> {
+    pub fn make_way<R: Rng>(&self, wish: &MakeWay, field: &Field, now: Instant, rng: &mut R) -> Vec<Shift> {
         if self.is_moving() || !self.pending.is_empty() || !self.is_settled() {
             return Vec::new();
         }
         let goes = |id: &SessionId| self.can_move(id) && self.is_skein(id);
-        shift::make_way(&self.seats, at, packets, field, goes, now, rng)
+        shift::make_way(&self.seats, wish, field, goes, now, rng)
     }
 
     /// About what is free on a worker, packets a second, when so many peers have left it.
@@ -99,8 +108,8 @@ impl HomeRoom {
         self.layout().received().packets * peers as u64
     }
 
-    /// Who had better move: off a worker that is crowded, or else to bring the room together on fewer workers, where
-    /// `together` says so. At most `most`.
+    /// What the room had better do: leave a worker that is crowded, or else come together on fewer workers, where
+    /// `together` says so. At most `most` move at once.
     pub fn better<R: Rng>(
         &mut self,
         field: &Field,
@@ -108,17 +117,16 @@ impl HomeRoom {
         most: usize,
         now: Instant,
         rng: &mut R,
-    ) -> Vec<Shift> {
+    ) -> Option<Better> {
         if self.is_moving() || !self.pending.is_empty() {
-            return Vec::new();
+            return None;
         }
         let grew = std::mem::take(&mut self.grew);
         let looks = if self.is_pressed(field, now) { rng.random_bool(RELIEF) } else { self.is_due(now) };
         if !grew && !looks {
-            return Vec::new();
+            return None;
         }
         self.peers_then = self.roster.peers.len();
-        let mut shifts = Vec::new();
         // A room leaves before the worker is so full that it cannot any more: the larger it is, the earlier.
         let needs = |at: &WorkerAddress| self.layout().to_go_on(at, estimate::peer());
         let crowded = |at: &WorkerAddress| {
@@ -128,25 +136,62 @@ impl HomeRoom {
                 || field.left(at, now).is_some_and(|left| left.packets < needs(at))
         };
         let pressed = self.layout().workers().map(|(at, _)| at).find(|at| crowded(at)).cloned();
-        let is_crowded = pressed.is_some();
-        if let Some(at) = pressed {
-            // Who would have to dial again is left alone, unless more is carried there than can be.
-            let goes = |id: &SessionId| self.may_move(id, now) && (field.is_over(&at) || self.is_skein(id));
-            shifts = shift::relieve(&self.seats, &at, self.next(), field, goes, now, rng);
-        }
-        // An audience stays spread: another presenter takes as much of each worker as that has listeners.
-        if shifts.is_empty() && together && !(is_crowded && self.options.mode == RoomMode::Stage) {
-            let goes = |id: &SessionId| self.may_move(id, now) && self.is_skein(id);
-            shifts = shift::bring_together(&self.seats, field, is_crowded, goes, now);
-        }
-        shifts.truncate(most);
-        if grew || !shifts.is_empty() {
+        let relief = pressed.as_ref().and_then(|at| self.relief(at, most, field, now, rng));
+        let union = || self.union(pressed.is_some(), most, field, now);
+        let better = relief.or_else(|| if together { union() } else { None });
+        let moves = matches!(better, Some(Better::Move(_)));
+        if grew || moves {
             self.in_vain = 0;
         }
         let rest = LOOK_AGAIN.mul_f64(rng.random_range(0.5..1.5)) * (1 << self.in_vain);
         self.in_vain = (self.in_vain + 1).min(LOOK_LATER);
-        self.look_at = shifts.is_empty().then(|| now + rest);
-        shifts
+        self.look_at = (!moves).then(|| now + rest);
+        better
+    }
+
+    /// How the room leaves a worker, or how there comes to be more on it.
+    fn relief<R: Rng>(
+        &self,
+        at: &WorkerAddress,
+        most: usize,
+        field: &Field,
+        now: Instant,
+        rng: &mut R,
+    ) -> Option<Better> {
+        // Who would have to dial again is left alone, unless more is carried there than can be.
+        let goes = |id: &SessionId| self.may_move(id, now) && (field.is_over(at) || self.is_skein(id));
+        let mut shifts = shift::relieve(&self.seats, at, self.next(), field, goes, now, rng);
+        let to = &shifts.first()?.to;
+        let splits = self.layout().peers_at(to) == 0 && (shifts.len() as u64) < self.layout().peers_at(at);
+        if splits && field.is_tight() && !field.is_over(at) {
+            // Where everything is full, one worker more costs others their place. They have less to move.
+            let left = field.left(at, now).unwrap_or_default().packets;
+            let packets = self.layout().to_go_on(at, estimate::peer()).saturating_sub(left);
+            return (packets > 0).then(|| Better::Clear { at: at.clone(), packets, then: Vec::new() });
+        }
+        shifts.truncate(most);
+        Some(Better::Move(shifts))
+    }
+
+    /// How the room comes together on fewer workers.
+    fn union(&self, is_crowded: bool, most: usize, field: &Field, now: Instant) -> Option<Better> {
+        let is_stage = self.options.mode == RoomMode::Stage;
+        // An audience stays spread: another presenter takes as much of each worker as that has listeners.
+        if is_crowded && is_stage {
+            return None;
+        }
+        let goes = |id: &SessionId| self.may_move(id, now) && self.is_skein(id);
+        let mut shifts = shift::bring_together(&self.seats, field, is_crowded, goes, now);
+        if !shifts.is_empty() {
+            shifts.truncate(most);
+            return Some(Better::Move(shifts));
+        }
+        if is_stage || !field.is_tight() {
+            return None;
+        }
+        let (mut then, at, packets) = shift::exchange(&self.seats, field, goes, now)?;
+        then.truncate(most);
+        Some(Better::Clear { at, packets, then })
     }
 
     /// What the next who comes is expected to send.

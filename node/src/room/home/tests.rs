@@ -441,3 +441,24 @@ fn what_is_paused_costs_nothing_until_it_goes_on() {
     room.hear(&node("n1"), change(RosterChange::ProducerGone(entry.id)), now);
     assert_eq!(sends(&room), Sends::NOTHING);
 }
+
+#[test]
+fn in_a_full_mesh_others_make_way_for_the_remnant_of_a_room() {
+    let (mut room, mut field, _, now) = draining(&["s1", "s2", "s3"], 500);
+    let entry = PeerEntry { skein: true, ..peer("s4", 4, "n2", true) };
+    room.hear(&node("n2"), change(RosterChange::Peer(entry)), now);
+    let camera = ProducerEntry { sends: estimate::peer(), session: session(4), ..producer("s4", "s4", "n2") };
+    room.hear(&node("n2"), change(RosterChange::Producer(camera)), now);
+    field.hear(&node("n1"), figures(500, true), now);
+    field.hear(&node("n3"), figures(500, true), now);
+    let better = room.better(&field, true, 4, now, &mut rand::rng());
+    let Some(Better::Clear { at, packets, then }) = better else { panic!("{better:?}") };
+    assert_eq!((at.node, then.len()), (node("n1"), 1));
+    assert_eq!((then[0].session, &then[0].from.node), (session(4), &node("n2")));
+    // It comes to three more, and what it receives is sent there.
+    assert!(packets + 500 >= 3 * estimate::peer().one.packets, "{packets}");
+    room.grew = true;
+    field.hear(&node("n3"), figures(100_000, true), now);
+    let better = room.better(&field, true, 4, now, &mut rand::rng());
+    assert!(matches!(better, None | Some(Better::Move(_))), "there is space: {better:?}");
+}

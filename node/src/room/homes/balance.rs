@@ -6,6 +6,7 @@ use super::{Home, HomeRoom, Homes};
 use crate::placement::choose::{self, Wish};
 use crate::placement::ledger::GUARANTEE_LIFE;
 use crate::placement::shift::Shift;
+use crate::room::home::Better;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{Call, Claim, Clear, MakeWay, MovePeer, Outlook, Refusal, Reply};
@@ -123,12 +124,24 @@ impl Homes {
             home.balanced = now;
             let most = self.settings.placement.moves_at_once as usize;
             let together = self.settings.placement.together && !self.entry_first();
-            let shifts = home.room.better(&self.field.lock().field, together, most, now, &mut rand::rng());
-            if !shifts.is_empty() {
+            let better = home.room.better(&self.field.lock().field, together, most, now, &mut rand::rng());
+            if let Some(better) = better {
                 let (homes, id) = (Arc::clone(self), id.clone());
-                self.tasks.spawn(async move {
-                    homes.begin_moves(&id, &shifts, "the room is better elsewhere").await;
-                });
+                self.tasks.spawn(async move { homes.lie_better(&id, better).await });
+            }
+        }
+    }
+
+    async fn lie_better(&self, room: &RoomId, better: Better) {
+        let reason = "the room is better elsewhere";
+        match better {
+            Better::Move(shifts) => {
+                self.begin_moves(room, &shifts, reason).await;
+            }
+            Better::Clear { at, packets, then } => {
+                if packets == 0 || self.have_cleared(room, &at, packets, false).await {
+                    self.move_together(room, &then, reason).await;
+                }
             }
         }
     }
@@ -294,19 +307,26 @@ impl Homes {
 
     /// Has other rooms leave a worker where a newcomer to this one finds no place. Says whether more is left there now.
     pub(super) async fn clear(&self, room: &RoomId, wish: &Wish, at: &WorkerAddress) -> bool {
-        let now = Instant::now();
-        let (packets, before) = {
+        let packets = {
             let rooms = self.rooms.lock();
             let Some(home) = rooms.get(room) else { return false };
             let field = self.field.lock();
-            let lacks = choose::lacks(wish, home.room.layout(), at, &field.field, now);
-            (lacks, field.field.left(at, now).unwrap_or_default().packets)
+            choose::lacks(wish, home.room.layout(), at, &field.field, Instant::now())
         };
-        if packets == 0 {
-            return false;
-        }
-        let clear = Call::Clear(Clear { room: room.clone(), worker: at.worker, packets });
-        match self.mesh.call(&at.node, clear, CLEAR_DEADLINE).await {
+        packets > 0 && self.have_cleared(room, at, packets, true).await
+    }
+
+    /// Has other rooms leave a worker until so much more is left there. Says whether any more is left there now.
+    async fn have_cleared(&self, room: &RoomId, at: &WorkerAddress, packets: u64, urgent: bool) -> bool {
+        let (avoid, before) = {
+            let rooms = self.rooms.lock();
+            let Some(home) = rooms.get(room) else { return false };
+            let field = self.field.lock();
+            let avoid = home.room.layout().workers().map(|(at, _)| at.clone()).collect();
+            (avoid, field.field.left(at, Instant::now()).unwrap_or_default().packets)
+        };
+        let clear = Clear { room: room.clone(), worker: at.worker, packets, avoid, urgent };
+        match self.mesh.call(&at.node, Call::Clear(clear), CLEAR_DEADLINE).await {
             Ok(Reply::Left { packets }) => {
                 self.field.lock().field.correct(at, packets);
                 packets > before
@@ -320,25 +340,30 @@ impl Homes {
 
     /// Another room needs what this one has on a worker: its peers there move, if they can.
     pub async fn make_way(&self, wish: MakeWay) -> Reply {
-        let MakeWay { room, at, packets } = wish;
-        if let Some(home) = self.elsewhere(&room) {
+        let room = &wish.room;
+        if let Some(home) = self.elsewhere(room) {
             return Reply::NotHome(home);
         }
-        let shifts = match self.rooms.lock().get(&room) {
+        let shifts = match self.rooms.lock().get(room) {
             Some(home) => {
                 let field = self.field.lock();
-                home.room.make_way(&at, packets, &field.field, Instant::now(), &mut rand::rng())
+                home.room.make_way(&wish, &field.field, Instant::now(), &mut rand::rng())
             }
             None => Vec::new(),
         };
-        let kept = self.keep_places(&room, &shifts).await;
+        let asked = self.move_together(room, &shifts, "another room needs the place").await;
+        let packets = self.rooms.lock().get(room).map_or(0, |home| home.room.frees(asked));
+        Reply::Leaving { packets }
+    }
+
+    /// Asks peers to move for all of whom a place is kept, or none. Answers how many.
+    async fn move_together(&self, room: &RoomId, shifts: &[Shift], reason: &str) -> usize {
+        let kept = self.keep_places(room, shifts).await;
         if kept.iter().any(Option::is_none) {
             kept.into_iter().flatten().for_each(|kept| self.release(kept));
-            return Reply::Leaving { packets: 0 };
+            return 0;
         }
-        let asked = self.ask_to_move(&room, &shifts, kept, "another room needs the place").len();
-        let packets = self.rooms.lock().get(&room).map_or(0, |home| home.room.frees(asked));
-        Reply::Leaving { packets }
+        self.ask_to_move(room, shifts, kept, reason).len()
     }
 
     /// Has places kept for peers that are to move, and asks those to move that have one. Answers which.

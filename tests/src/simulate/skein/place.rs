@@ -6,7 +6,7 @@ use skein_node::placement::choose::{self, ROOM_MADE, Search, Step, TRIES};
 use skein_node::placement::shift::Shift;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{PeerId, RoomId, SessionId, WorkerAddress};
-use skein_proto::rpc::{Claim, Outlook};
+use skein_proto::rpc::{Claim, MakeWay, Outlook};
 use skein_proto::signaling::Role;
 use std::time::Duration;
 
@@ -102,16 +102,16 @@ impl Skein {
     }
 
     /// Has other rooms leave a worker until so much more is left there. Says whether any did.
-    fn make_way(&mut self, key: u32, at: &WorkerAddress, packets: u64) -> bool {
+    pub(super) fn make_way(&mut self, key: u32, at: &WorkerAddress, packets: u64) -> bool {
         let (now, mut left) = (self.now, packets);
-        if packets == 0 {
-            return false;
-        }
+        let Some(room) = self.rooms.get(&key).filter(|_| packets > 0) else { return false };
+        let avoid: Vec<_> = room.home.layout().workers().map(|(at, _)| at.clone()).collect();
         for (id, cost) in self.hosts.in_the_way(at, &name(format!("r{key}")), packets) {
             let other = id.as_str().trim_start_matches('r').parse().unwrap_or_default();
             let Some(room) = self.rooms.get_mut(&other) else { continue };
             room.home.tick(now);
-            let shifts = room.home.make_way(at, left, &self.hosts.field, now, &mut self.rng);
+            let wish = MakeWay { room: id, at: at.clone(), packets: left, avoid: avoid.clone() };
+            let shifts = room.home.make_way(&wish, &self.hosts.field, now, &mut self.rng);
             let frees = room.home.frees(shifts.len());
             if self.shift(other, &shifts, true) {
                 left = left.saturating_sub(frees.min(cost));
