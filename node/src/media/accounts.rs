@@ -9,6 +9,7 @@ use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{ProducerId, RoomId, SessionId};
 use skein_proto::rpc::{Guarantee, Reserve, Ticket};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -131,22 +132,23 @@ impl Accounts {
         account
     }
 
-    /// Somebody consumes a producer, on its worker.
+    /// Somebody consumes a producer, on its worker. Where it `waits` it costs nothing before it begins.
     pub(super) fn consumer(
         self: &Arc<Self>,
         room: &RoomId,
         worker: u16,
         producer: &ProducerId,
+        waits: bool,
         cost: impl FnOnce(Sends) -> Cost,
     ) -> ConsumerAccount {
         let of = self.producers.lock().get(&(worker, producer.clone())).and_then(Weak::upgrade);
         let sends = of.as_ref().map_or(Sends::NOTHING, |of| of.sends());
-        let cost = cost(sends);
+        let cost = if waits { Cost::ZERO } else { cost(sends) };
         let account = match &of {
             Some(of) => of.consumed(room, cost),
             None => Account::new(self, room, worker, cost),
         };
-        ConsumerAccount { account, of }
+        ConsumerAccount { account, of, waits: AtomicBool::new(waits) }
     }
 }
 
@@ -251,9 +253,19 @@ impl Drop for ProducerAccount {
 pub(super) struct ConsumerAccount {
     account: Account,
     of: Option<Arc<ProducerAccount>>,
+    waits: AtomicBool,
 }
 
 impl ConsumerAccount {
+    /// It sends to its client from now on.
+    pub(super) fn begins(&self) {
+        if self.waits.swap(false, Ordering::Relaxed)
+            && let Some(of) = &self.of
+        {
+            self.account.set(of.sends().one);
+        }
+    }
+
     /// What it was measured to cost.
     pub(super) fn measured(&self, cost: Cost) {
         self.account.set(cost);
@@ -282,9 +294,9 @@ mod tests {
         let sends = Sends { all: Cost::new(200, 2000), one: Cost::new(150, 1500) };
         let producer = accounts.producer(&room, 0, &id, sends);
         assert_eq!((used(), accounts.bits().1), (200, 0));
-        let one = accounts.consumer(&room, 0, &id, |sends| sends.one);
+        let one = accounts.consumer(&room, 0, &id, false, |sends| sends.one);
         assert_eq!((used(), accounts.bits().1), (150, 1500));
-        let pipe = accounts.consumer(&room, 0, &id, |sends| sends.all.inside());
+        let pipe = accounts.consumer(&room, 0, &id, false, |sends| sends.all.inside());
         assert_eq!((used(), accounts.bits().1), (350, 1500));
         one.measured(Cost::new(100, 1000));
         producer.measured(Sends { all: Cost::new(120, 1200), one: Cost::new(100, 1000) });
@@ -317,12 +329,31 @@ mod tests {
         };
         let producer = accounts.producer(&wish.room, 0, &id, Sends { all: cost, one: cost });
         assert_eq!(figures(), (150, 150));
-        let one = accounts.consumer(&wish.room, 0, &id, |sends| sends.one);
+        let one = accounts.consumer(&wish.room, 0, &id, false, |sends| sends.one);
         assert_eq!(figures(), (150, 150));
-        let two = accounts.consumer(&wish.room, 0, &id, |sends| sends.one);
+        let two = accounts.consumer(&wish.room, 0, &id, false, |sends| sends.one);
         assert_eq!(figures(), (300, 0));
         drop((one, two));
         assert_eq!(figures(), (150, 0));
+        drop(producer);
+    }
+
+    #[test]
+    fn a_consumer_that_waits_costs_nothing_before_it_begins() {
+        let accounts = Accounts::new(Ledger::new(Budget { worker_packets: 1000, node_bits: 10_000 }, 1));
+        let used = || accounts.figures(0, Instant::now()).used;
+        let (room, id) = ("r".parse().expect("a name"), ProducerId("p".to_owned()));
+        let sends = Sends { all: Cost::new(200, 2000), one: Cost::new(150, 1500) };
+        let producer = accounts.producer(&room, 0, &id, sends);
+        let one = accounts.consumer(&room, 0, &id, true, |sends| sends.one);
+        assert_eq!(used(), 0);
+        one.begins();
+        assert_eq!(used(), 150);
+        one.measured(Cost::new(100, 1000));
+        one.begins();
+        assert_eq!(used(), 100, "it has begun long since");
+        drop(one);
+        assert_eq!(used(), 200);
         drop(producer);
     }
 }

@@ -126,7 +126,7 @@ struct Low {
 pub struct Consumer {
     consumer: mediasoup::consumer::Consumer,
     low: Mutex<Low>,
-    _account: Arc<ConsumerAccount>,
+    account: Arc<ConsumerAccount>,
     _counted: Counted,
 }
 
@@ -137,7 +137,7 @@ impl Consumer {
         counted: Counted,
     ) -> Self {
         let low = Mutex::new(Low { wanted: consumer.preferred_layers(), held: false });
-        Self { consumer, low, _account: account, _counted: counted }
+        Self { consumer, low, account, _counted: counted }
     }
 
     /// Its id.
@@ -279,6 +279,7 @@ impl Consumer {
         if self.consumer.current_layers().is_none() {
             self.start_low().await?;
         }
+        self.account.begins();
         bounded(self.consumer.resume()).await
     }
 

@@ -94,7 +94,8 @@ impl PipeTransport {
         let worker = &self.router.worker;
         let leaves_node = self.srtp;
         let cost = |sends: Sends| if leaves_node { sends.all } else { sends.all.inside() };
-        let account = Arc::new(worker.accounts.consumer(&self.router.room, worker.index(), producer, cost));
+        let account = worker.accounts.consumer(&self.router.room, worker.index(), producer, false, cost);
+        let account = Arc::new(account);
         worker.meter.consumer(&consumer, &account, leaves_node);
         Ok(PipeConsumer { consumer, _account: account })
     }

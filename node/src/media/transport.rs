@@ -181,7 +181,8 @@ impl WebRtcTransport {
             .is_ok_and(|producer| self.router.router.can_consume(&producer, &capabilities.0))
     }
 
-    /// Sends a producer of its router to the client, paused at first.
+    /// Sends a producer of its router to the client, paused at first. Where it `waits` for more than the client it costs
+    /// nothing before it is resumed.
     ///
     /// # Errors
     /// When the producer is gone or the client cannot receive it.
@@ -189,6 +190,7 @@ impl WebRtcTransport {
         &self,
         producer: &ids::ProducerId,
         capabilities: &Capabilities,
+        waits: bool,
     ) -> Result<Consumer, MediaError> {
         let mut options = ConsumerOptions::new(id("producerId", &producer.0)?, capabilities.0.clone());
         options.paused = true;
@@ -198,7 +200,7 @@ impl WebRtcTransport {
         watch_consumer(&consumer, &self.events);
         let worker = &self.router.worker;
         let account =
-            worker.accounts.consumer(&self.router.room, worker.index(), producer, |sends| sends.one);
+            worker.accounts.consumer(&self.router.room, worker.index(), producer, waits, |sends| sends.one);
         let account = Arc::new(account);
         worker.meter.consumer(&consumer, &account, true);
         Ok(Consumer::new(consumer, account, worker.counts.hold(|counts| &counts.consumers)))

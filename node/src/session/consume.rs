@@ -106,7 +106,9 @@ impl Session {
             try_again(&mut self.unreceived, &mut self.taken, &entry.id);
             return Ok(());
         }
-        let consumer = match transport.transport.consume(&entry.id, capabilities).await {
+        let quiet = entry.quiet.then_some(entry.session);
+        let waits = !self.is_forwarded(entry.kind, &entry.peer, quiet);
+        let consumer = match transport.transport.consume(&entry.id, capabilities, waits).await {
             Ok(consumer) => consumer,
             Err(error) => {
                 tracing::debug!(session = %self.open.session, producer = %entry.id, %error, "cannot consume");
@@ -127,7 +129,6 @@ impl Session {
             app_data: entry.app_data.read().map_err(|e| internal(&e))?,
             producer_paused: consumer.producer_paused(),
         };
-        let quiet = entry.quiet.then_some(entry.session);
         let forwarded = self.is_forwarded(entry.kind, &entry.peer, quiet);
         let receiving = Receiving {
             consumer,

@@ -17,11 +17,11 @@ const STREAMS: u64 = 34;
 const PEERS_OF_THREE_ROOMS: usize = 2 + 3 + 4;
 /// What each sends: a voice, and a small picture that says how small it is.
 const KINDS: [Kind; 2] = [Kind::Audio, Kind::Video];
-/// How much more than it can a worker may count for a moment, one part in so many: while a whole room moves, consumers on
-/// its old worker are counted as if they sent already what its peers send from the new one, though they wait paused.
-const MOVING: u64 = 6;
 /// What is kept for somebody expires after five seconds: on a machine on which a join takes as long, more can go wrong.
 const SLOW: Duration = Duration::from_secs(5);
+/// How much more than it can a worker may count for a moment, one part in so many: on such a machine what is kept for a
+/// peer may expire while it moves.
+const MOVING: u64 = 6;
 /// For so long who is refused comes again, and how soon. What peers are expected to send at first is then no longer kept
 /// for them.
 const AGAIN: Duration = Duration::from_secs(15);
