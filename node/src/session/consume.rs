@@ -331,7 +331,9 @@ impl Session {
         let Some(receiving) = self.data_consumers.remove(&id) else { return Ok(()) };
         self.data_taken.remove(&receiving.producer);
         drop(receiving);
-        self.notify(Notification::DataConsumerClosed { data_consumer_id: id }).await
+        self.notify(Notification::DataConsumerClosed { data_consumer_id: id }).await?;
+        self.consume_offered();
+        Ok(())
     }
 }
 
