@@ -446,6 +446,13 @@ fn can_spread(layout: &Layout, field: &Field, now: Instant) -> bool {
     layout.peers() <= 1 || layout.has_relays() || layout.workers().all(|(at, _)| can_send(at))
 }
 
+/// The workers of a room, that with the fewest of its peers first.
+fn fewest_first(layout: &Layout) -> Vec<(u64, WorkerAddress)> {
+    let mut workers: Vec<_> = layout.workers().map(|(at, peers)| (peers, at.clone())).collect();
+    workers.sort();
+    workers
+}
+
 /// Whom to move so that a room that lies on several workers lies on one fewer: all of one of them, that with the fewest
 /// of its peers first. No worker is filled beyond 80 % by it; where one of them is `crowded` anyway, beyond what is kept
 /// for those who leave. Empty where that cannot be, or a peer of those must stay.
@@ -457,8 +464,7 @@ pub fn bring_together(
     now: Instant,
 ) -> Vec<Shift> {
     let layout = seats.layout();
-    let mut workers: Vec<_> = layout.workers().map(|(at, peers)| (peers, at.clone())).collect();
-    workers.sort();
+    let workers = fewest_first(layout);
     if workers.len() < 2 {
         return Vec::new();
     }
@@ -503,11 +509,9 @@ pub fn exchange(
     now: Instant,
 ) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
     let layout = seats.layout();
-    let mut workers: Vec<_> = layout.workers().map(|(at, peers)| (peers, at.clone())).collect();
-    workers.sort();
+    let workers = fewest_first(layout);
     let before = layout.costs();
-    let remnants = workers.iter().filter(|(peers, _)| *peers <= REMNANT);
-    remnants.filter(|_| workers.len() > 1).find_map(|(_, from)| {
+    workers.iter().filter(|(peers, _)| *peers <= REMNANT).find_map(|(_, from)| {
         let there: Vec<_> = seats.iter().filter(|(_, seat)| seat.at == *from).collect();
         if !there.iter().all(|(id, _)| may_move(id)) {
             return None;

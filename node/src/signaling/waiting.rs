@@ -195,7 +195,7 @@ async fn tell(
     }
 }
 
-/// Whether somebody leads who says that machines can be launched.
+/// Whether somebody leads who says that there will be more room.
 fn grows(edge: &Signaling) -> bool {
     edge.mesh.view().borrow().leader().is_some_and(|leader| leader.lead.promises_room())
 }

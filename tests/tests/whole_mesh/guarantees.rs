@@ -11,10 +11,17 @@ use tokio::time::Instant;
 
 const KINDS: [Kind; 2] = [Kind::Audio, Kind::Video];
 
-async fn guaranteed(mesh: &Mesh, room: &str, size: u32) -> Protoo {
+/// Who sends, in a room whose full size is kept for it.
+fn member(room: &str, name: &str, size: u32) -> PeerOptions {
+    let options = PeerOptions::new(room, name).audio().video(Video::Declared);
+    options.query("guaranteed", "1").query("size", &size.to_string())
+}
+
+/// The first of such a room, who sends nothing yet.
+async fn guaranteed(ws: &str, room: &str, size: u32) -> anyhow::Result<Protoo> {
     let options =
         ConnectOptions::new(room, "first").query("guaranteed", "1").query("size", &size.to_string());
-    Protoo::connect(&mesh.node(0).ws(), &options).await.expect("the parameters are good")
+    Ok(Protoo::connect(ws, &options).await?)
 }
 
 #[test]
@@ -26,13 +33,7 @@ fn a_room_that_fits_on_no_worker_is_guaranteed_over_several_nodes() {
             .set("placement.wait_s", "0")
             .start()
             .await?;
-        let member = |name: &str| {
-            PeerOptions::new("g", name)
-                .audio()
-                .video(Video::Declared)
-                .query("guaranteed", "1")
-                .query("size", "8")
-        };
+        let member = |name: &str| member("g", name, 8);
         let mut peers = vec![Peer::join(&mesh.node(0).ws(), member("g0")).await?];
         let mut others = Vec::new();
         let refusal = loop {
@@ -68,17 +69,11 @@ fn what_a_room_is_guaranteed_is_kept_for_it_from_its_first_peer_to_its_last() {
     run(60, async {
         let mesh = MeshBuilder::new().nodes(1).set("media.streams_per_worker", "40").start().await?;
         // 20 who send to each other do not fit: nobody waits for long to hear that.
-        let none = guaranteed(&mesh, "large", 20).await;
+        let none = guaranteed(&mesh.node(0).ws(), "large", 20).await?;
         let closed = none.expect_close(Duration::from_secs(3)).await?;
         ensure!((closed.code, closed.reason.as_str()) == (1013, "mesh full"), "{closed:?}");
         let ws = mesh.node(0).ws();
-        let member = |name: &str| {
-            PeerOptions::new("g", name)
-                .audio()
-                .video(Video::Declared)
-                .query("guaranteed", "1")
-                .query("size", "5")
-        };
+        let member = |name: &str| member("g", name, 5);
         let mut peers = vec![Peer::join(&ws, member("g0")).await?];
         let mut others = Vec::new();
         let refusal = loop {
@@ -142,8 +137,7 @@ async fn room_at(mesh: &Mesh, node: usize) -> anyhow::Result<String> {
 
 /// A room for two who need not come for what they need to be kept. None where there is no space, as far as is known.
 async fn takes_space(ws: &str, room: &str) -> anyhow::Result<Option<Protoo>> {
-    let options = ConnectOptions::new(room, "first").query("guaranteed", "1").query("size", "2");
-    let client = Protoo::connect(ws, &options).await?;
+    let client = guaranteed(ws, room, 2).await?;
     match client.request("getRouterRtpCapabilities", json!({})).await {
         Ok(_) => Ok(Some(client)),
         Err(_) => {
@@ -164,10 +158,7 @@ fn what_a_room_is_guaranteed_outlives_its_home() {
             .await?;
         let [host, home, other] = [0, 1, 2];
         let room = room_at(&mesh, home).await?;
-        let member = |name: &str| {
-            let options = PeerOptions::new(&room, name).audio().video(Video::Declared);
-            options.query("guaranteed", "1").query("size", "5")
-        };
+        let member = |name: &str| member(&room, name, 5);
         let mut peers = vec![Peer::join(&mesh.node(host).ws(), member("g0")).await?];
         let detail = mesh.operator(other).room(&room).await?.context("the room")?;
         ensure!(detail.hosts == [mesh.node(host).id().clone()], "{detail:?}");
