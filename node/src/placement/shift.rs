@@ -516,13 +516,44 @@ pub fn exchange(
         if !there.iter().all(|(id, _)| may_move(id)) {
             return None;
         }
-        let others = workers.iter().rev().map(|(_, at)| at).filter(|at| *at != from);
-        let lacking = others.filter(|at| field.takes(&at.node, now)).filter_map(|to| {
-            Some((to, field.lacks(to, taken(&before, layout, &there, to, field, now)?, now)?))
-        });
-        let (to, packets) = lacking.min_by_key(|(_, packets)| *packets)?;
-        Some((shifts(&there, to), to.clone(), packets))
+        to_another(&before, layout, &there, from, field, now)
     })
+}
+
+/// Who goes from a worker where `packets` a second are missing to another one of the room, once others have left that; those
+/// who send least first, and at most [`MAKE_WAY`]. Answers the same as [`exchange`].
+pub fn pass_on(
+    seats: &Seats,
+    from: &WorkerAddress,
+    packets: u64,
+    field: &Field,
+    may_move: impl Fn(&SessionId) -> bool,
+    now: Instant,
+) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
+    let layout = seats.layout();
+    let few = packets.div_ceil(layout.received().packets.max(1)) as usize;
+    let mut going = movable(seats, from, may_move);
+    going.truncate(few.min(MAKE_WAY));
+    if going.is_empty() {
+        return None;
+    }
+    to_another(&layout.costs(), layout, &going, from, field, now)
+}
+
+/// To which other worker of the room these had better go, and how much more has to be left there: where that is least.
+fn to_another(
+    before: &Costs,
+    layout: &Layout,
+    going: &[(&SessionId, &Seat)],
+    from: &WorkerAddress,
+    field: &Field,
+    now: Instant,
+) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
+    let others = layout.workers().map(|(at, _)| at).filter(|at| *at != from && field.takes(&at.node, now));
+    let lacking = others
+        .filter_map(|to| Some((to, field.lacks(to, taken(before, layout, going, to, field, now)?, now)?)));
+    let (to, packets) = lacking.min_by_key(|(_, packets)| *packets)?;
+    Some((shifts(going, to), to.clone(), packets))
 }
 
 /// What it takes at most on a worker that these go to, one after the other, packets a second. None where it is another

@@ -52,9 +52,14 @@ impl Rooms {
         let (mut needed, mut leaving) = (wish.packets, Vec::new());
         for (room, has) in context.workers.accounts().in_the_way(wish.worker, &wish.room, wish.packets) {
             let home = context.mesh.view().borrow().home(&room).clone();
-            let avoid = wish.avoid.clone();
-            let ask = Call::MakeWay(MakeWay { room: room.clone(), at: at.clone(), packets: needed, avoid });
-            match context.mesh.call(&home, ask, HOME_DEADLINE).await {
+            let make_way = MakeWay {
+                room: room.clone(),
+                at: at.clone(),
+                packets: needed,
+                avoid: wish.avoid.clone(),
+                urgent: wish.urgent,
+            };
+            match context.mesh.call(&home, Call::MakeWay(make_way), HOME_DEADLINE).await {
                 Ok(Reply::Leaving { packets: 0 }) => {}
                 Ok(Reply::Leaving { packets }) => {
                     let goes = packets.min(has);

@@ -21,8 +21,8 @@ use super::roster::RosterIndex;
 use crate::placement::estimate;
 use crate::placement::seats::Seats;
 use floor::Floor;
-pub use moves::Better;
 use moves::Plan;
+pub use moves::{Better, Cause};
 use skein_proto::capacity::Sends;
 use skein_proto::ids::{NodeId, PeerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::room::{RoomMode, RoomOptions};
@@ -71,7 +71,10 @@ pub struct HomeRoom {
     relays_told: u64,
     roles: BTreeMap<PeerId, Role>,
     plans: BTreeMap<PeerId, Plan>,
+    /// When peers were last asked to move.
     moved: HashMap<PeerId, Instant>,
+    /// The same, where it was only to have a room lie better.
+    balanced: HashMap<PeerId, Instant>,
     floor: Floor,
     /// How many peers there were when it was looked at last for whether it lies well.
     peers_then: usize,
@@ -105,6 +108,7 @@ impl HomeRoom {
             roles: BTreeMap::new(),
             plans: BTreeMap::new(),
             moved: HashMap::new(),
+            balanced: HashMap::new(),
             floor: Floor::default(),
             peers_then: 0,
             peak: 0,

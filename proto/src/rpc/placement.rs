@@ -204,4 +204,6 @@ pub struct MakeWay {
     pub packets: u64,
     /// Where it had better not go: who needs the place is there, and would be in want of that next.
     pub avoid: Vec<WorkerAddress>,
+    /// Whether somebody waits for it, or the room that needs the place only lies better then.
+    pub urgent: bool,
 }

@@ -14,7 +14,7 @@ use hosts::Hosts;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skein_node::placement::layout::{Costs, Layout};
-use skein_node::room::home::{Better, HomeRoom};
+use skein_node::room::home::{Better, Cause, HomeRoom};
 use skein_proto::capacity::Sends;
 use skein_proto::ids::{NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::room::{RoomMode, RoomOptions, RoomWish};
@@ -323,14 +323,19 @@ impl Skein {
             return;
         }
         room.home.tick(now);
+        let cause = Cause::Balance("the room is better elsewhere");
         match room.home.better(&self.hosts.field, true, MOVES_AT_ONCE, now, &mut self.rng) {
             Some(Better::Move(shifts)) => {
-                self.shift(key, &shifts, false);
+                self.shift(key, &shifts, cause, false);
             }
-            Some(Better::Clear { at, packets, then }) if packets == 0 || self.make_way(key, &at, packets) => {
-                self.shift(key, &then, true);
+            Some(Better::Clear { at, packets, then, otherwise }) => {
+                if packets == 0 || self.make_way(key, &at, packets, false) {
+                    self.shift(key, &then, cause, true);
+                } else {
+                    self.shift(key, &otherwise, cause, false);
+                }
             }
-            Some(Better::Clear { .. }) | None => {}
+            None => {}
         }
     }
 

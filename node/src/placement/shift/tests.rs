@@ -117,6 +117,24 @@ proptest! {
 }
 
 #[test]
+fn peers_pass_on_to_another_worker_of_the_room_once_others_have_left_that() {
+    let now = Instant::now();
+    let seats = seats(&[(0, true), (0, true), (0, true), (1, true), (2, true)], now);
+    let received = seats.layout().received().packets;
+    // Nothing is left where they are, and most of what they take on the last of the three.
+    let field = field(&[0, 0, received - 1, TOTAL], now);
+    let found = pass_on(&seats, &at(0), 1, &field, |_| true, now);
+    let Some((shifts, to, packets)) = found else { panic!("there is another worker") };
+    assert_eq!((shifts.len(), to), (1, at(2)), "one is enough, and there least has to be left");
+    assert!(packets > 0);
+    let few = pass_on(&seats, &at(0), received + 1, &field, |_| true, now);
+    assert_eq!(few.map(|(shifts, ..)| shifts.len()), Some(2));
+    assert_eq!(pass_on(&seats, &at(0), 1, &field, |_| false, now), None, "all must stay");
+    let alone = self::seats(&[(0, true), (0, true)], now);
+    assert_eq!(pass_on(&alone, &at(0), 1, &field, |_| true, now), None, "the room is nowhere else");
+}
+
+#[test]
 fn nobody_makes_way_to_where_who_asks_is_or_others_would_be_in_want_next() {
     let now = Instant::now();
     let seats = seats(&[(0, true), (0, true)], now);
@@ -124,7 +142,7 @@ fn nobody_makes_way_to_where_who_asks_is_or_others_would_be_in_want_next() {
     let make_way = |spare: u64, avoid: &[WorkerAddress]| {
         let field = field_with(&[4 * one, 60 * one, 40 * one], spare, now);
         let room = "r".parse().expect("a name");
-        let wish = MakeWay { room, at: at(0), packets: one, avoid: avoid.to_vec() };
+        let wish = MakeWay { room, at: at(0), packets: one, avoid: avoid.to_vec(), urgent: true };
         let shifts = make_way(&seats, &wish, &field, |_| true, now, &mut rand::rng());
         shifts.first().map(|shift| shift.to.clone())
     };

@@ -14,17 +14,21 @@ use std::time::{Duration, Instant};
 
 /// How long a client may take to connect to its new host.
 pub const MOVE_LIFE: Duration = Duration::from_secs(10);
-/// A peer that moved is left alone for so long, unless it stands in another's way.
+/// A peer that moved so that a room lies better is left alone for so long, unless somebody would be refused otherwise.
 pub const SETTLED_FOR: Duration = Duration::from_secs(300);
 /// A worker that is fuller than this is left, where others are less full.
 const CROWDED: f64 = 0.9;
 /// About how long a room that lies as well as it can is left alone. All rooms on a crowded worker see that at the same
 /// time; each looks at a time of its own, and so they do not all run to the same free one.
 const LOOK_AGAIN: Duration = Duration::from_secs(8);
-/// So often that is doubled while nothing better is found and nobody comes.
+/// So often that is doubled while nothing better is found and nobody comes, unless everything is full and the room on several workers.
 const LOOK_LATER: u32 = 3;
-/// How likely a room is to look where more is carried than can be, each time that it is asked.
+/// How likely a room is to look where it could soon not go on, each time that it is asked. Where everything is full it always
+/// does: a few who go on to send are enough, and nobody can leave the worker any more.
 const RELIEF: f64 = 0.25;
+/// A room that nobody makes way for leaves a worker in part before less than so many times is left there of what it takes
+/// to leave it.
+const LAST_CALL: u64 = 2;
 /// WebSocket close code 1012: the service restarts, so the client dials again (IANA's registry).
 const CLOSE_RESTART: u16 = 1012;
 
@@ -33,15 +37,35 @@ const CLOSE_RESTART: u16 = 1012;
 pub enum Better {
     /// These of its peers move.
     Move(Vec<Shift>),
-    /// Other rooms leave a worker, if they can; then these of its peers move.
+    /// Other rooms leave a worker, if they can.
     Clear {
         /// Which worker.
         at: WorkerAddress,
         /// How much more has to be left there, packets a second.
         packets: u64,
-        /// Who moves then.
+        /// Who of the room moves then.
         then: Vec<Shift>,
+        /// Who moves if they cannot.
+        otherwise: Vec<Shift>,
     },
+}
+
+/// Why a peer moves, in words for whoever reads what its client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody would be refused otherwise, its host or its entry goes, or an operator wants it.
+    Need(&'static str),
+    /// Its room lies better then, or another room does.
+    Balance(&'static str),
+}
+
+impl Cause {
+    /// The words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Need(text) | Self::Balance(text) => text,
+        }
+    }
 }
 
 /// A peer that is to move.
@@ -58,7 +82,7 @@ impl HomeRoom {
     pub fn may_move(&self, session: &SessionId, now: Instant) -> bool {
         let rested = |at: &Instant| now.saturating_duration_since(*at) > SETTLED_FOR;
         self.can_move(session)
-            && self.seats.get(session).is_some_and(|seat| self.moved.get(&seat.peer).is_none_or(rested))
+            && self.seats.get(session).is_some_and(|seat| self.balanced.get(&seat.peer).is_none_or(rested))
     }
 
     /// Whether a connection's client knows how to move without a gap.
@@ -93,13 +117,29 @@ impl HomeRoom {
         shift::make_room(&self.seats, blocked, sends, field, may_go, now, rng)
     }
 
+    /// Who goes from a worker where a newcomer who sends `sends` is in want to another one of the room, once other rooms have
+    /// left so many packets a second more there.
+    pub fn pass_on(
+        &self,
+        blocked: &WorkerAddress,
+        sends: Sends,
+        field: &Field,
+        now: Instant,
+    ) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
+        let left = field.left(blocked, now)?.packets;
+        let short = self.layout().to_go_on(blocked, sends).saturating_sub(left);
+        let goes = |id: &SessionId| self.can_move(id) && self.is_skein(id);
+        shift::pass_on(&self.seats, blocked, short, field, goes, now)
+    }
+
     /// Who has to move so that another room finds more on a worker; all of them, or it is in vain.
-    /// Clients that would have to dial again stay.
+    /// Clients that would have to dial again stay, and where nobody waits for it so does who moved lately.
     pub fn make_way<R: Rng>(&self, wish: &MakeWay, field: &Field, now: Instant, rng: &mut R) -> Vec<Shift> {
         if self.is_moving() || !self.pending.is_empty() || !self.is_settled() {
             return Vec::new();
         }
-        let goes = |id: &SessionId| self.can_move(id) && self.is_skein(id);
+        let may_go = |id: &SessionId| if wish.urgent { self.can_move(id) } else { self.may_move(id, now) };
+        let goes = |id: &SessionId| may_go(id) && self.is_skein(id);
         shift::make_way(&self.seats, wish, field, goes, now, rng)
     }
 
@@ -122,7 +162,9 @@ impl HomeRoom {
             return None;
         }
         let grew = std::mem::take(&mut self.grew);
-        let looks = if self.is_pressed(field, now) { rng.random_bool(RELIEF) } else { self.is_due(now) };
+        let is_tight = field.is_tight();
+        let looks =
+            if self.is_pressed(field, now) { is_tight || rng.random_bool(RELIEF) } else { self.is_due(now) };
         if !grew && !looks {
             return None;
         }
@@ -140,7 +182,7 @@ impl HomeRoom {
         let union = || self.union(pressed.is_some(), most, field, now);
         let better = relief.or_else(|| if together { union() } else { None });
         let moves = matches!(better, Some(Better::Move(_)));
-        if grew || moves {
+        if grew || moves || (is_tight && self.layout().workers().nth(1).is_some()) {
             self.in_vain = 0;
         }
         let rest = LOOK_AGAIN.mul_f64(rng.random_range(0.5..1.5)) * (1 << self.in_vain);
@@ -163,13 +205,17 @@ impl HomeRoom {
         let mut shifts = shift::relieve(&self.seats, at, self.next(), field, goes, now, rng);
         let to = &shifts.first()?.to;
         let splits = self.layout().peers_at(to) == 0 && (shifts.len() as u64) < self.layout().peers_at(at);
+        shifts.truncate(most);
         if splits && field.is_tight() && !field.is_over(at) {
             // Where everything is full, one worker more costs others their place. They have less to move.
             let left = field.left(at, now).unwrap_or_default().packets;
             let packets = self.layout().to_go_on(at, estimate::peer()).saturating_sub(left);
-            return (packets > 0).then(|| Better::Clear { at: at.clone(), packets, then: Vec::new() });
+            // Soon nobody could leave any more, when a few who are muted go on to send.
+            let is_last_call = left < self.layout().way_out(at) * LAST_CALL;
+            let otherwise = if is_last_call { shifts } else { Vec::new() };
+            let clear = Better::Clear { at: at.clone(), packets, then: Vec::new(), otherwise };
+            return (packets > 0).then_some(clear);
         }
-        shifts.truncate(most);
         Some(Better::Move(shifts))
     }
 
@@ -191,7 +237,7 @@ impl HomeRoom {
         }
         let (mut then, at, packets) = shift::exchange(&self.seats, field, goes, now)?;
         then.truncate(most);
-        Some(Better::Clear { at, packets, then })
+        Some(Better::Clear { at, packets, then, otherwise: Vec::new() })
     }
 
     /// What the next who comes is expected to send.
@@ -254,7 +300,7 @@ impl HomeRoom {
 
     /// Asks a peer to move. `token` is what its new connection shows. A client that does not know moves is told to dial
     /// again, and then goes there.
-    pub fn ask_to_move(&mut self, shift: &Shift, token: String, reason: &str, now: Instant) -> Told {
+    pub fn ask_to_move(&mut self, shift: &Shift, token: String, cause: Cause, now: Instant) -> Told {
         let Some(seat) = self.seats.get(&shift.session) else { return Vec::new() };
         let peer = seat.peer.clone();
         if self.plans.contains_key(&peer) {
@@ -263,7 +309,7 @@ impl HomeRoom {
         let Some(entry) = self.roster.peers.get(&peer).filter(|entry| entry.session == shift.session) else {
             return Vec::new();
         };
-        let (session, reason) = (shift.session, reason.to_owned());
+        let (session, reason) = (shift.session, cause.text().to_owned());
         let message = if entry.skein {
             let seconds = u32::try_from(MOVE_LIFE.as_secs()).unwrap_or(u32::MAX);
             HomeMessage::Move { session, token: token.clone(), host: shift.to.node.clone(), seconds, reason }
@@ -273,6 +319,9 @@ impl HomeRoom {
         let token = entry.skein.then_some(token);
         let told = vec![(entry.host.node.clone(), message)];
         self.moved.insert(peer.clone(), now);
+        if matches!(cause, Cause::Balance(_)) {
+            self.balanced.insert(peer.clone(), now);
+        }
         self.plans.insert(peer, Plan { session, to: shift.to.clone(), token, until: now + MOVE_LIFE });
         told
     }
@@ -339,6 +388,8 @@ impl HomeRoom {
     pub(super) fn tick_moves(&mut self, now: Instant) {
         let arriving = &self.arriving;
         self.plans.retain(|peer, plan| plan.until > now || arriving.contains_key(peer));
-        self.moved.retain(|_, at| now.saturating_duration_since(*at) <= SETTLED_FOR);
+        for moved in [&mut self.moved, &mut self.balanced] {
+            moved.retain(|_, at| now.saturating_duration_since(*at) <= SETTLED_FOR);
+        }
     }
 }

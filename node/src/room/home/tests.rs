@@ -1,12 +1,13 @@
 //! What a home does with what it hears.
 
 use super::super::roster::tests::{host, peer, producer, session};
+use super::moves::SETTLED_FOR;
 use super::*;
 use crate::placement::field::{Field, NodeFigures, WorkerFigures};
 use crate::placement::shift::Shift;
 use skein_proto::capacity::Cost;
 use skein_proto::room::{RoomMode, RoomWish};
-use skein_proto::rpc::{ProducerEntry, Refusal, Speaker};
+use skein_proto::rpc::{MakeWay, ProducerEntry, Refusal, Speaker};
 use skein_proto::signaling::MediaKind;
 
 fn node(name: &str) -> NodeId {
@@ -326,7 +327,10 @@ fn asks(room: &mut HomeRoom, shifts: &[Shift], now: Instant) -> Vec<String> {
     let ask = |shift: &Shift| {
         assert_eq!(shift.to.node, node("n2"));
         let of = room.seats().get(&shift.session).expect("is there").peer.to_string();
-        assert!(!room.ask_to_move(shift, format!("token of {of}"), "why", now).is_empty(), "{of}");
+        assert!(
+            !room.ask_to_move(shift, format!("token of {of}"), Cause::Need("why"), now).is_empty(),
+            "{of}"
+        );
         of
     };
     let asked: Vec<_> = shifts.iter().map(ask).collect();
@@ -452,7 +456,7 @@ fn in_a_full_mesh_others_make_way_for_the_remnant_of_a_room() {
     field.hear(&node("n1"), figures(500, true), now);
     field.hear(&node("n3"), figures(500, true), now);
     let better = room.better(&field, true, 4, now, &mut rand::rng());
-    let Some(Better::Clear { at, packets, then }) = better else { panic!("{better:?}") };
+    let Some(Better::Clear { at, packets, then, .. }) = better else { panic!("{better:?}") };
     assert_eq!((at.node, then.len()), (node("n1"), 1));
     assert_eq!((then[0].session, &then[0].from.node), (session(4), &node("n2")));
     // It comes to three more, and what it receives is sent there.
@@ -461,4 +465,50 @@ fn in_a_full_mesh_others_make_way_for_the_remnant_of_a_room() {
     field.hear(&node("n3"), figures(100_000, true), now);
     let better = room.better(&field, true, 4, now, &mut rand::rng());
     assert!(matches!(better, None | Some(Better::Move(_))), "there is space: {better:?}");
+}
+
+#[test]
+fn nobody_moves_twice_in_five_minutes_where_nobody_waits_for_it() {
+    let (mut room, mut field, _, mut now) = draining(&["s1", "s2"], 100_000);
+    let mut goes = |room: &HomeRoom, urgent, now| {
+        field.hear(&node("n1"), figures(1_000, true), now);
+        field.hear(&node("n2"), figures(100_000, true), now);
+        let wish = MakeWay { room: room.id.clone(), at: host("n1"), packets: 1, avoid: Vec::new(), urgent };
+        room.make_way(&wish, &field, now, &mut rand::rng())
+    };
+    let ask = |room: &mut HomeRoom, cause, now| {
+        let shift = room.shift_to(&name("s1"), &host("n2")).expect("it is on n1");
+        assert!(!room.ask_to_move(&shift, "token".to_owned(), cause, now).is_empty());
+        room.hear(&node("n1"), HostMessage::MoveRefused(session(1)), now);
+    };
+    ask(&mut room, Cause::Need("why"), now);
+    assert_eq!(goes(&room, false, now).len(), 2, "that it had to move before does not count");
+    ask(&mut room, Cause::Balance("why"), now);
+    now += SETTLED_FOR;
+    assert!(!room.may_move(&session(1), now) && room.may_move(&session(2), now));
+    assert!(goes(&room, false, now).is_empty(), "one of the two has moved");
+    assert_eq!(goes(&room, true, now).len(), 2, "somebody would be refused");
+    now += Duration::from_secs(1);
+    assert_eq!(goes(&room, false, now).len(), 2);
+}
+
+#[test]
+fn in_a_full_mesh_a_room_alone_on_a_worker_goes_in_part_before_nobody_can() {
+    let names: Vec<_> = (1..=13).map(|n| format!("s{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let sent = 13 * estimate::peer().one.packets;
+    for (left, can) in [(sent - 1, false), (sent, true), (2 * sent - 1, true)] {
+        // Elsewhere there is space for some of them.
+        let (mut room, mut field, _, now) = draining(&names, 20_000);
+        field.hear(&node("n1"), figures(left, true), now);
+        let better = room.better(&field, true, 4, now, &mut rand::rng());
+        if !can {
+            assert_eq!(better, None, "too little is left to send it elsewhere");
+            continue;
+        }
+        let Some(Better::Clear { at, then, otherwise, .. }) = better else { panic!("{left}: {better:?}") };
+        assert_eq!((at, then.len()), (host("n1"), 0), "others leave, if they can");
+        assert!((1..=4).contains(&otherwise.len()), "{left}: {otherwise:?}");
+        assert!(otherwise.iter().all(|shift| shift.to == host("n2")));
+    }
 }

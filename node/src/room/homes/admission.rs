@@ -295,6 +295,7 @@ impl Homes {
                 Step::MakeRoom(blocked) if made < ROOM_MADE => {
                     if self.clear(who.room, &wish, &blocked).await
                         || self.make_room(who.room, &blocked, sends, None).await
+                        || self.pass_on(who.room, &blocked, sends).await
                     {
                         made += 1;
                         search = self.search(who.room, wish.clone())?;

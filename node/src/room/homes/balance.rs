@@ -6,7 +6,7 @@ use super::{Home, HomeRoom, Homes};
 use crate::placement::choose::{self, Wish};
 use crate::placement::ledger::GUARANTEE_LIFE;
 use crate::placement::shift::Shift;
-use crate::room::home::Better;
+use crate::room::home::{Better, Cause};
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{Call, Claim, Clear, MakeWay, MovePeer, Outlook, Refusal, Reply};
@@ -27,6 +27,8 @@ const CLEAR_DEADLINE: Duration = Duration::from_secs(5);
 const LEAVING: usize = 32;
 /// How many places are asked for a peer of which only the entry goes.
 const OTHERWISE: usize = 3;
+/// Why who is in the way of a newcomer moves.
+const NEWCOMER: Cause = Cause::Need("another peer needs the place");
 /// How often that is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -133,14 +135,16 @@ impl Homes {
     }
 
     async fn lie_better(&self, room: &RoomId, better: Better) {
-        let reason = "the room is better elsewhere";
+        let cause = Cause::Balance("the room is better elsewhere");
         match better {
             Better::Move(shifts) => {
-                self.begin_moves(room, &shifts, reason).await;
+                self.begin_moves(room, &shifts, cause).await;
             }
-            Better::Clear { at, packets, then } => {
+            Better::Clear { at, packets, then, otherwise } => {
                 if packets == 0 || self.have_cleared(room, &at, packets, false).await {
-                    self.move_together(room, &then, reason).await;
+                    self.move_together(room, &then, cause).await;
+                } else {
+                    self.begin_moves(room, &otherwise, cause).await;
                 }
             }
         }
@@ -163,7 +167,7 @@ impl Homes {
         if count > 0 {
             let (homes, id) = (Arc::clone(self), id.clone());
             self.tasks.spawn(async move {
-                let asked = homes.begin_moves(&id, &shifts, "its host goes").await.len();
+                let asked = homes.begin_moves(&id, &shifts, Cause::Need("its host goes")).await.len();
                 if let Some(home) = homes.rooms.lock().get_mut(&id) {
                     home.room.asked_to_leave(asked, Instant::now(), &mut rand::rng());
                 }
@@ -287,7 +291,28 @@ impl Homes {
             let field = self.field.lock();
             home.room.make_room(blocked, sends, but, &field.field, Instant::now(), &mut rand::rng())
         };
-        let asked = self.begin_moves(room, &shifts, "another peer needs the place").await;
+        let asked = self.begin_moves(room, &shifts, NEWCOMER).await;
+        self.have_left(room, &asked).await
+    }
+
+    /// Has peers of the room go from a worker where a newcomer is in want to another one of the room, which other rooms leave
+    /// for that, and waits until they have gone. Says whether somebody did.
+    pub(super) async fn pass_on(&self, room: &RoomId, blocked: &WorkerAddress, sends: Sends) -> bool {
+        let found = {
+            let rooms = self.rooms.lock();
+            let Some(home) = rooms.get(room) else { return false };
+            home.room.pass_on(blocked, sends, &self.field.lock().field, Instant::now())
+        };
+        let Some((shifts, to, packets)) = found else { return false };
+        if packets > 0 && !self.have_cleared(room, &to, packets, true).await {
+            return false;
+        }
+        let asked = self.move_together(room, &shifts, NEWCOMER).await;
+        self.have_left(room, &asked).await
+    }
+
+    /// Waits until peers that were asked to move have left. Says whether somebody did.
+    async fn have_left(&self, room: &RoomId, asked: &[SessionId]) -> bool {
         let until = Instant::now() + LEAVE;
         loop {
             let left = {
@@ -351,25 +376,26 @@ impl Homes {
             }
             None => Vec::new(),
         };
-        let asked = self.move_together(room, &shifts, "another room needs the place").await;
-        let packets = self.rooms.lock().get(room).map_or(0, |home| home.room.frees(asked));
+        let cause = if wish.urgent { Cause::Need } else { Cause::Balance };
+        let asked = self.move_together(room, &shifts, cause("another room needs the place")).await;
+        let packets = self.rooms.lock().get(room).map_or(0, |home| home.room.frees(asked.len()));
         Reply::Leaving { packets }
     }
 
-    /// Asks peers to move for all of whom a place is kept, or none. Answers how many.
-    async fn move_together(&self, room: &RoomId, shifts: &[Shift], reason: &str) -> usize {
+    /// Asks peers to move for all of whom a place is kept, or none. Answers which.
+    async fn move_together(&self, room: &RoomId, shifts: &[Shift], cause: Cause) -> Vec<SessionId> {
         let kept = self.keep_places(room, shifts).await;
         if kept.iter().any(Option::is_none) {
             kept.into_iter().flatten().for_each(|kept| self.release(kept));
-            return 0;
+            return Vec::new();
         }
-        self.ask_to_move(room, shifts, kept, reason).len()
+        self.ask_to_move(room, shifts, kept, cause)
     }
 
     /// Has places kept for peers that are to move, and asks those to move that have one. Answers which.
-    pub(super) async fn begin_moves(&self, room: &RoomId, shifts: &[Shift], reason: &str) -> Vec<SessionId> {
+    pub(super) async fn begin_moves(&self, room: &RoomId, shifts: &[Shift], cause: Cause) -> Vec<SessionId> {
         let kept = self.keep_places(room, shifts).await;
-        self.ask_to_move(room, shifts, kept, reason)
+        self.ask_to_move(room, shifts, kept, cause)
     }
 
     /// Has places kept for peers that are to move at once; none for those who find none.
@@ -400,7 +426,7 @@ impl Homes {
         room: &RoomId,
         shifts: &[Shift],
         kept: Vec<Option<Kept>>,
-        reason: &str,
+        cause: Cause,
     ) -> Vec<SessionId> {
         let mut asked = Vec::new();
         for (shift, kept) in shifts.iter().zip(kept) {
@@ -408,14 +434,14 @@ impl Homes {
             let token = format!("{:032x}", rand::random::<u128>());
             let mut rooms = self.rooms.lock();
             let Some(home) = rooms.get_mut(room) else { continue };
-            let told = home.room.ask_to_move(shift, token, reason, Instant::now());
+            let told = home.room.ask_to_move(shift, token, cause, Instant::now());
             if told.is_empty() {
                 drop(rooms);
                 self.release(kept);
                 continue;
             }
             asked.push(shift.session);
-            tracing::debug!(%room, session = %shift.session, to = %shift.to, reason, "a peer is to move");
+            tracing::debug!(%room, session = %shift.session, to = %shift.to, ?cause, "a peer is to move");
             home.guaranteed.moves.insert(shift.session, kept);
             home.deliver(told);
         }
@@ -427,7 +453,7 @@ impl Homes {
         if let Some(home) = self.elsewhere(&wish.room) {
             return Reply::NotHome(home);
         }
-        let reason = if wish.same_host { "its entry goes" } else { "an operator moves it" };
+        let cause = Cause::Need(if wish.same_host { "its entry goes" } else { "an operator moves it" });
         let shifts = match self.shifts_for(&wish) {
             Ok(shifts) => shifts,
             Err(refusal) => return Reply::Refused(refusal),
@@ -435,7 +461,7 @@ impl Homes {
         let mut full = Vec::new();
         for shift in shifts {
             let to = shift.to.to_string();
-            if !self.begin_moves(&wish.room, &[shift], reason).await.is_empty() {
+            if !self.begin_moves(&wish.room, &[shift], cause).await.is_empty() {
                 return Reply::Done;
             }
             full.push(to);

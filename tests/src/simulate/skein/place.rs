@@ -4,11 +4,15 @@ use super::{ASK, MOVE, Seat, Skein, name};
 use crate::simulate::policy::Media;
 use skein_node::placement::choose::{self, ROOM_MADE, Search, Step, TRIES};
 use skein_node::placement::shift::Shift;
+use skein_node::room::home::Cause;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{PeerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{Claim, MakeWay, Outlook};
 use skein_proto::signaling::Role;
 use std::time::Duration;
+
+/// Why who is in the way of a newcomer moves.
+const NEWCOMER: Cause = Cause::Need("another peer needs the place");
 
 impl Skein {
     /// Searches a place for a peer until one is reserved.
@@ -55,12 +59,9 @@ impl Skein {
                     let field = &self.hosts.field;
                     let lacks = choose::lacks(&wish, room.home.layout(), &blocked, field, now);
                     waited += ASK;
-                    let made = self.make_way(key, &blocked, lacks) || {
-                        let Some(room) = self.rooms.get(&key) else { break };
-                        let (field, rng) = (&self.hosts.field, &mut self.rng);
-                        let shifts = room.home.make_room(&blocked, wish.sends, None, field, now, rng);
-                        self.shift(key, &shifts, false)
-                    };
+                    let made = self.make_way(key, &blocked, lacks, true)
+                        || self.make_room(key, &blocked, wish.sends)
+                        || self.pass_on(key, &blocked, wish.sends);
                     if made {
                         waited += MOVE;
                         room_made += 1;
@@ -94,15 +95,33 @@ impl Skein {
             room.home.unpublish(session, now);
             let shifts =
                 room.home.make_room(&by, sends, Some(session), &self.hosts.field, now, &mut self.rng);
-            if !self.shift(key, &shifts, false) {
+            if !self.shift(key, &shifts, NEWCOMER, false) {
                 return false;
             }
         }
         false
     }
 
-    /// Has other rooms leave a worker until so much more is left there. Says whether any did.
-    pub(super) fn make_way(&mut self, key: u32, at: &WorkerAddress, packets: u64) -> bool {
+    /// Moves peers of the room off a worker. Says whether any went.
+    fn make_room(&mut self, key: u32, blocked: &WorkerAddress, sends: Sends) -> bool {
+        let Some(room) = self.rooms.get(&key) else { return false };
+        let shifts = room.home.make_room(blocked, sends, None, &self.hosts.field, self.now, &mut self.rng);
+        self.shift(key, &shifts, NEWCOMER, false)
+    }
+
+    /// Moves peers of the room to another worker of its own that others leave for that. Says whether any went.
+    fn pass_on(&mut self, key: u32, blocked: &WorkerAddress, sends: Sends) -> bool {
+        let found = self
+            .rooms
+            .get(&key)
+            .and_then(|room| room.home.pass_on(blocked, sends, &self.hosts.field, self.now));
+        let Some((shifts, to, packets)) = found else { return false };
+        (packets == 0 || self.make_way(key, &to, packets, true)) && self.shift(key, &shifts, NEWCOMER, true)
+    }
+
+    /// Has other rooms leave a worker until so much more is left there. `urgent` says that somebody waits for it. Says
+    /// whether any did.
+    pub(super) fn make_way(&mut self, key: u32, at: &WorkerAddress, packets: u64, urgent: bool) -> bool {
         let (now, mut left) = (self.now, packets);
         let Some(room) = self.rooms.get(&key).filter(|_| packets > 0) else { return false };
         let avoid: Vec<_> = room.home.layout().workers().map(|(at, _)| at.clone()).collect();
@@ -110,10 +129,11 @@ impl Skein {
             let other = id.as_str().trim_start_matches('r').parse().unwrap_or_default();
             let Some(room) = self.rooms.get_mut(&other) else { continue };
             room.home.tick(now);
-            let wish = MakeWay { room: id, at: at.clone(), packets: left, avoid: avoid.clone() };
+            let wish = MakeWay { room: id, at: at.clone(), packets: left, avoid: avoid.clone(), urgent };
             let shifts = room.home.make_way(&wish, &self.hosts.field, now, &mut self.rng);
             let frees = room.home.frees(shifts.len());
-            if self.shift(other, &shifts, true) {
+            let cause = if urgent { Cause::Need } else { Cause::Balance };
+            if self.shift(other, &shifts, cause("another room needs the place"), true) {
                 left = left.saturating_sub(frees.min(cost));
             }
             if left == 0 {
@@ -137,7 +157,7 @@ impl Skein {
     }
 
     /// Moves peers, make-before-break; with `whole` all of them or none. Says whether somebody moved.
-    pub(super) fn shift(&mut self, key: u32, shifts: &[Shift], whole: bool) -> bool {
+    pub(super) fn shift(&mut self, key: u32, shifts: &[Shift], cause: Cause, whole: bool) -> bool {
         let room_id: RoomId = name(format!("r{key}"));
         let mut moved = false;
         let Some(room) = self.rooms.get(&key) else { return moved };
@@ -169,7 +189,7 @@ impl Skein {
             let id: PeerId = name(format!("p{peer}"));
             let Some(room) = self.rooms.get_mut(&key) else { return moved };
             let token = session.to_string();
-            room.home.ask_to_move(shift, token.clone(), "simulated", now);
+            room.home.ask_to_move(shift, token.clone(), cause, now);
             let Some((to, from)) = room.home.moving_to(&id, &token) else { continue };
             let Some(old) = room.peers.remove(&peer) else { continue };
             let taken = room.home.expect(&id, session, now).is_ok()
