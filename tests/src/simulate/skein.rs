@@ -323,16 +323,15 @@ impl Skein {
             return;
         }
         room.home.tick(now);
-        let cause = Cause::Balance("the room is better elsewhere");
         match room.home.better(&self.hosts.field, true, MOVES_AT_ONCE, now, &mut self.rng) {
             Some(Better::Move(shifts)) => {
-                self.shift(key, &shifts, cause, false);
+                self.shift(key, &shifts, Cause::BETTER, false);
             }
             Some(Better::Clear { at, packets, then, otherwise }) => {
                 if packets == 0 || self.make_way(key, &at, packets, false) {
-                    self.shift(key, &then, cause, true);
+                    self.shift(key, &then, Cause::BETTER, true);
                 } else {
-                    self.shift(key, &otherwise, cause, false);
+                    self.shift(key, &otherwise, Cause::BETTER, false);
                 }
             }
             None => {}

@@ -21,7 +21,8 @@ const CROWDED: f64 = 0.9;
 /// About how long a room that lies as well as it can is left alone. All rooms on a crowded worker see that at the same
 /// time; each looks at a time of its own, and so they do not all run to the same free one.
 const LOOK_AGAIN: Duration = Duration::from_secs(8);
-/// So often that is doubled while nothing better is found and nobody comes, unless everything is full and the room on several workers.
+/// So often that is doubled while nothing better is found and nobody comes, unless everything is full and the room is on
+/// several workers.
 const LOOK_LATER: u32 = 3;
 /// How likely a room is to look where it could soon not go on, each time that it is asked. Where everything is full it always
 /// does: a few who go on to send are enough, and nobody can leave the worker any more.
@@ -60,6 +61,17 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Its room lies better then.
+    pub const BETTER: Self = Self::Balance("the room is better elsewhere");
+    /// A newcomer to its room, or somebody there who wants to send more, finds no place otherwise.
+    pub const NEWCOMER: Self = Self::Need("another peer needs the place");
+
+    /// It makes way for another room, where somebody waits if that is `urgent`.
+    pub const fn makes_way(urgent: bool) -> Self {
+        let text = "another room needs the place";
+        if urgent { Self::Need(text) } else { Self::Balance(text) }
+    }
+
     /// The words.
     pub const fn text(self) -> &'static str {
         match self {
@@ -210,11 +222,13 @@ impl HomeRoom {
             // Where everything is full, one worker more costs others their place. They have less to move.
             let left = field.left(at, now).unwrap_or_default().packets;
             let packets = self.layout().to_go_on(at, estimate::peer()).saturating_sub(left);
+            if packets == 0 {
+                return None;
+            }
             // Soon nobody could leave any more, when a few who are muted go on to send.
             let is_last_call = left < self.layout().way_out(at) * LAST_CALL;
             let otherwise = if is_last_call { shifts } else { Vec::new() };
-            let clear = Better::Clear { at: at.clone(), packets, then: Vec::new(), otherwise };
-            return (packets > 0).then_some(clear);
+            return Some(Better::Clear { at: at.clone(), packets, then: Vec::new(), otherwise });
         }
         Some(Better::Move(shifts))
     }

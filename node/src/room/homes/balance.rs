@@ -27,8 +27,6 @@ const CLEAR_DEADLINE: Duration = Duration::from_secs(5);
 const LEAVING: usize = 32;
 /// How many places are asked for a peer of which only the entry goes.
 const OTHERWISE: usize = 3;
-/// Why who is in the way of a newcomer moves.
-const NEWCOMER: Cause = Cause::Need("another peer needs the place");
 /// How often that is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -135,16 +133,15 @@ impl Homes {
     }
 
     async fn lie_better(&self, room: &RoomId, better: Better) {
-        let cause = Cause::Balance("the room is better elsewhere");
         match better {
             Better::Move(shifts) => {
-                self.begin_moves(room, &shifts, cause).await;
+                self.begin_moves(room, &shifts, Cause::BETTER).await;
             }
             Better::Clear { at, packets, then, otherwise } => {
                 if packets == 0 || self.have_cleared(room, &at, packets, false).await {
-                    self.move_together(room, &then, cause).await;
+                    self.move_together(room, &then, Cause::BETTER).await;
                 } else {
-                    self.begin_moves(room, &otherwise, cause).await;
+                    self.begin_moves(room, &otherwise, Cause::BETTER).await;
                 }
             }
         }
@@ -291,7 +288,7 @@ impl Homes {
             let field = self.field.lock();
             home.room.make_room(blocked, sends, but, &field.field, Instant::now(), &mut rand::rng())
         };
-        let asked = self.begin_moves(room, &shifts, NEWCOMER).await;
+        let asked = self.begin_moves(room, &shifts, Cause::NEWCOMER).await;
         self.have_left(room, &asked).await
     }
 
@@ -307,7 +304,7 @@ impl Homes {
         if packets > 0 && !self.have_cleared(room, &to, packets, true).await {
             return false;
         }
-        let asked = self.move_together(room, &shifts, NEWCOMER).await;
+        let asked = self.move_together(room, &shifts, Cause::NEWCOMER).await;
         self.have_left(room, &asked).await
     }
 
@@ -376,8 +373,7 @@ impl Homes {
             }
             None => Vec::new(),
         };
-        let cause = if wish.urgent { Cause::Need } else { Cause::Balance };
-        let asked = self.move_together(room, &shifts, cause("another room needs the place")).await;
+        let asked = self.move_together(room, &shifts, Cause::makes_way(wish.urgent)).await;
         let packets = self.rooms.lock().get(room).map_or(0, |home| home.room.frees(asked.len()));
         Reply::Leaving { packets }
     }

@@ -11,9 +11,6 @@ use skein_proto::rpc::{Claim, MakeWay, Outlook};
 use skein_proto::signaling::Role;
 use std::time::Duration;
 
-/// Why who is in the way of a newcomer moves.
-const NEWCOMER: Cause = Cause::Need("another peer needs the place");
-
 impl Skein {
     /// Searches a place for a peer until one is reserved.
     pub(super) fn place(
@@ -60,7 +57,7 @@ impl Skein {
                     let lacks = choose::lacks(&wish, room.home.layout(), &blocked, field, now);
                     waited += ASK;
                     let made = self.make_way(key, &blocked, lacks, true)
-                        || self.make_room(key, &blocked, wish.sends)
+                        || self.make_room(key, &blocked, wish.sends, None)
                         || self.pass_on(key, &blocked, wish.sends);
                     if made {
                         waited += MOVE;
@@ -93,20 +90,18 @@ impl Skein {
             };
             let Some(room) = self.rooms.get_mut(&key) else { return false };
             room.home.unpublish(session, now);
-            let shifts =
-                room.home.make_room(&by, sends, Some(session), &self.hosts.field, now, &mut self.rng);
-            if !self.shift(key, &shifts, NEWCOMER, false) {
+            if !self.make_room(key, &by, sends, Some(session)) {
                 return false;
             }
         }
         false
     }
 
-    /// Moves peers of the room off a worker. Says whether any went.
-    fn make_room(&mut self, key: u32, blocked: &WorkerAddress, sends: Sends) -> bool {
+    /// Moves peers of the room, but not `but`, off a worker. Says whether any went.
+    fn make_room(&mut self, key: u32, blocked: &WorkerAddress, sends: Sends, but: Option<SessionId>) -> bool {
         let Some(room) = self.rooms.get(&key) else { return false };
-        let shifts = room.home.make_room(blocked, sends, None, &self.hosts.field, self.now, &mut self.rng);
-        self.shift(key, &shifts, NEWCOMER, false)
+        let shifts = room.home.make_room(blocked, sends, but, &self.hosts.field, self.now, &mut self.rng);
+        self.shift(key, &shifts, Cause::NEWCOMER, false)
     }
 
     /// Moves peers of the room to another worker of its own that others leave for that. Says whether any went.
@@ -116,7 +111,8 @@ impl Skein {
             .get(&key)
             .and_then(|room| room.home.pass_on(blocked, sends, &self.hosts.field, self.now));
         let Some((shifts, to, packets)) = found else { return false };
-        (packets == 0 || self.make_way(key, &to, packets, true)) && self.shift(key, &shifts, NEWCOMER, true)
+        (packets == 0 || self.make_way(key, &to, packets, true))
+            && self.shift(key, &shifts, Cause::NEWCOMER, true)
     }
 
     /// Has other rooms leave a worker until so much more is left there. `urgent` says that somebody waits for it. Says
@@ -132,8 +128,7 @@ impl Skein {
             let wish = MakeWay { room: id, at: at.clone(), packets: left, avoid: avoid.clone(), urgent };
             let shifts = room.home.make_way(&wish, &self.hosts.field, now, &mut self.rng);
             let frees = room.home.frees(shifts.len());
-            let cause = if urgent { Cause::Need } else { Cause::Balance };
-            if self.shift(other, &shifts, cause("another room needs the place"), true) {
+            if self.shift(other, &shifts, Cause::makes_way(urgent), true) {
                 left = left.saturating_sub(frees.min(cost));
             }
             if left == 0 {
