@@ -220,6 +220,7 @@ mod tests {
             "scaling.ec2.subnets=[\"subnet-1\"]",
         ];
         names(&launches, "mesh.seeds: is empty");
+        names(&launches[1..], "mesh.seeds: is empty");
     }
 
     #[test]

@@ -67,8 +67,8 @@ pub struct Record {
     pub kind: String,
     /// When it was launched or started last, milliseconds since 1970.
     pub launched_ms: u64,
-    /// The process; none until it has started, and when it is stopped.
-    pub process: Option<Stamp>,
+    /// Its process, or the last that it had.
+    pub process: Stamp,
     /// What is to become of it.
     pub wanted: Wanted,
 }
@@ -157,7 +157,7 @@ impl Record {
 
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
-        self.process.as_ref().is_some_and(Stamp::is_running)
+        self.process.is_running()
     }
 }
 
@@ -166,7 +166,8 @@ mod tests {
     use super::*;
 
     fn record(number: u64) -> Record {
-        Record { number, kind: "k".to_owned(), launched_ms: 1, process: None, wanted: Wanted::Running }
+        let process = Stamp { pid: 1, started: 1, boot: "b".to_owned() };
+        Record { number, kind: "k".to_owned(), launched_ms: 1, process, wanted: Wanted::Running }
     }
 
     #[test]

@@ -108,9 +108,9 @@ impl MeshState {
     /// When what the leader wrote down is damaged.
     pub fn running(&self, folder: &Path) -> anyhow::Result<Vec<NodeProcess>> {
         let launched = Record::all(&folder.join(MACHINES)).context("cannot read what the leader launched")?;
-        let launched = launched.into_iter().filter_map(|record| {
+        let launched = launched.into_iter().map(|record| {
             let id = format!("{}-{}", self.mesh, record.number);
-            Some(NodeProcess { id, url: String::new(), ws: String::new(), process: record.process? })
+            NodeProcess { id, url: String::new(), ws: String::new(), process: record.process }
         });
         Ok(self.nodes.iter().cloned().chain(launched).filter(NodeProcess::is_running).collect())
     }

@@ -467,11 +467,8 @@ impl Config {
     }
 
     fn check_seeds(&self) -> Result<(), ConfigError> {
-        if self.mesh.seeds_from_ec2 == Ec2Seeds::None {
-            return Ok(());
-        }
         let advertised = self.mesh.advertised();
-        if advertised.is_ipv6() {
+        if self.mesh.seeds_from_ec2 != Ec2Seeds::None && advertised.is_ipv6() {
             return Err(wrong(
                 "mesh.seeds_from_ec2",
                 format!("finds IPv4 addresses, and this node is dialled at {advertised}"),
@@ -482,7 +479,7 @@ impl Config {
         if launches && self.election.voters.len() > 1 && self.mesh.seeds.is_empty() {
             return Err(wrong(
                 "mesh.seeds",
-                "is empty: mesh.seeds_from_ec2 is for nodes, and machines that are launched enrol before they are one",
+                "is empty: machines that are launched enrol at one of all the voters",
             ));
         }
         Ok(())

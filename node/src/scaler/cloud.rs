@@ -20,7 +20,7 @@ pub mod process;
 
 use async_trait::async_trait;
 use skein_proto::ids::NodeId;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 /// A cloud's own name of a machine, such as `i-0123456789abcdef0`.
@@ -146,6 +146,10 @@ pub trait Cloud: Send + Sync {
 
     /// What a type costs an hour, where the cloud can say; the configuration's price counts otherwise.
     async fn price(&self, kind: &str) -> Option<f64>;
+
+    /// Says through which nodes a machine may join from now on, beside those that are configured. Only for clouds that
+    /// tell machines so themselves: user data is the same whoever launches.
+    fn set_seeds(&self, _seeds: &[SocketAddr]) {}
 }
 
 /// The name of the node that launch `number` of a mesh becomes.

@@ -24,6 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 const UNLISTED: Duration = Duration::from_secs(600);
 /// So many launches of others may be hidden from a list at most.
 const HIDDEN: u64 = 32;
+/// So many nodes a machine is told of to join through.
+const SEEDS: usize = 8;
 /// Lists may be so old: what was there is not gone because one list does not have it.
 pub const SETTLE: Duration = Duration::from_secs(60);
 
@@ -150,6 +152,8 @@ impl Reconciler {
         };
         let seen = self.seen(view, listed.as_deref(), now, wall);
         let plan = self.planner.plan(now, &seen, &self.limits);
+        let alive = view.nodes.values().filter(|node| node.state == NodeState::Alive);
+        self.cloud.set_seeds(&alive.map(|node| node.addr).take(SEEDS).collect::<Vec<_>>());
         let machines = overview::machines(&self.mesh, &seen);
         let mut done = Vec::new();
         self.launch_again(now).await;

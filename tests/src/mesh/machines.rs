@@ -79,8 +79,8 @@ impl Machines {
 impl Drop for Machines {
     fn drop(&mut self) {
         let Ok(records) = self.all() else { return };
-        for process in records.iter().filter_map(|record| record.process.as_ref()) {
-            process.signal(Signal::SIGKILL);
+        for record in &records {
+            record.process.signal(Signal::SIGKILL);
         }
         let Ok(files) = std::fs::read_dir(&self.folder) else { return };
         let logs = files.flatten().map(|file| file.path());

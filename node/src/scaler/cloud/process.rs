@@ -2,20 +2,26 @@
 //!
 //! What is known of them is in one folder that all leaders share: a record for each number, whose creation is the fence,
 //! since of two who create a file one succeeds. They outlive the leader that started them.
+//!
+//! A leader may die at any moment. So the process is there before its record, and becomes a node only after it: what is
+//! written down has a process, or had one, and what is not written down ends with who started it.
 
 use super::{Cloud, CloudError, Launch, Machine, MachineId, MachineState, node_of};
 use crate::clock::now_ms;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use skein_bootstrap::config::{CloudKind, Config, Enrol, MachineType, NodeRole};
 use skein_bootstrap::identity::{Authority, write_secret};
 use skein_bootstrap::process::{Record, SLOTS, Signal, Stamp, Wanted};
-use std::fs::{self, File};
+use skein_bootstrap::seeds::Seed;
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, UNIX_EPOCH};
-use tokio::process::Command;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{ChildStdin, Command};
 
 /// Between the media ports of two processes.
 const MEDIA_PORTS: u16 = 32;
@@ -25,18 +31,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 /// For so long what is gone is still listed.
 const REMEMBERED: Duration = Duration::from_secs(3600);
+/// What a process does first: it waits for a line, and ends where none comes. The process stays the same one when it
+/// becomes the node. Arguments: the node's program, its configuration, its log.
+const WAITS: &str = r#"read -r line && exec "$0" --config "$1" </dev/null >"$2" 2>&1"#;
 
 /// Nodes as processes.
 #[derive(Debug)]
 pub struct ProcessCloud {
     program: PathBuf,
     config: Config,
+    seeds: Mutex<Vec<SocketAddr>>,
+}
+
+/// A process that is to become a node. It ends when this is dropped before.
+struct Waiting {
+    process: Stamp,
+    config: Config,
+    stdin: ChildStdin,
+}
+
+fn refused(what: &str, problem: &dyn std::fmt::Display) -> CloudError {
+    CloudError::Refused(format!("scaling.process: {what}: {problem}"))
 }
 
 impl ProcessCloud {
     /// Starts `program` with a configuration made of the leader's own.
     pub fn new(program: PathBuf, config: &Config) -> Self {
-        Self { program, config: config.clone() }
+        Self { program, config: config.clone(), seeds: Mutex::default() }
     }
 
     fn folder(&self) -> &Path {
@@ -47,8 +68,7 @@ impl ProcessCloud {
         let state = match (record.wanted, record.is_running()) {
             (Wanted::Running, true) => MachineState::Running,
             // It ended on its own, and is not started again.
-            (Wanted::Running, false) if record.process.is_some() => MachineState::Terminated,
-            (Wanted::Running, false) => MachineState::Pending,
+            (Wanted::Running, false) => MachineState::Terminated,
             (Wanted::Stopped, true) => MachineState::Stopping,
             (Wanted::Stopped, false) => MachineState::Stopped,
             (Wanted::Gone, true) => MachineState::Terminating,
@@ -77,6 +97,8 @@ impl ProcessCloud {
         };
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut config = self.config.clone();
+        // The leader may be dead before the process has found it.
+        config.mesh.seeds.extend(self.seeds.lock().iter().copied().map(Seed::from));
         config.mesh.seeds.insert(0, mesh.advertised().into());
         config.mesh.listen = local(http);
         config.mesh.advertise = None;
@@ -97,48 +119,57 @@ impl ProcessCloud {
         Ok(config)
     }
 
-    /// Starts the process of a record and writes that down.
-    async fn run(&self, mut record: Record) -> Result<Record, CloudError> {
-        let refused = |what: &str, problem: &dyn std::fmt::Display| {
-            CloudError::Refused(format!("scaling.process: {what}: {problem}"))
-        };
-        let kind = self.config.scaling.types.iter().find(|kind| kind.name == record.kind);
-        let kind = kind.ok_or_else(|| {
-            CloudError::Refused(format!("scaling.types: {} is not among them", record.kind))
-        })?;
-        let config = self.config_of(record.number, kind)?;
+    /// Starts what is to become the node of a number.
+    fn wait(&self, number: u64, kind: &str) -> Result<Waiting, CloudError> {
+        let kind = self
+            .config
+            .scaling
+            .types
+            .iter()
+            .find(|known| known.name == kind)
+            .ok_or_else(|| CloudError::Refused(format!("scaling.types: {kind} is not among them")))?;
+        let config = self.config_of(number, kind)?;
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", WAITS])
+            .arg(&self.program)
+            .arg(self.file(&config, "toml"))
+            .arg(self.file(&config, "log"))
+            // A group of its own: what ends the leader's does not end it.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| refused("cannot start a process", &e))?;
+        let (pid, stdin) = (child.id(), child.stdin.take());
+        // Waited for, so that it is not left as a zombie while the leader lives.
+        tokio::spawn(async move { child.wait().await });
+        let ended = || refused("cannot start a process", &"it ended at once");
+        let process = pid.and_then(|pid| Stamp::of(pid).ok()).ok_or_else(ended)?;
+        Ok(Waiting { process, config, stdin: stdin.ok_or_else(ended)? })
+    }
+
+    /// Has it become the node.
+    async fn go(&self, waiting: Waiting) -> Result<(), CloudError> {
+        let Waiting { config, mut stdin, .. } = waiting;
         let authority = &self.config.scaling.process.authority;
         let authority = Authority::read(authority).map_err(|e| refused("the authority", &e))?;
         let identity = authority
             .issue(&config.mesh.name, &config.node.id)
             .map_err(|e| refused("the certificate", &e))?;
-        let file = self.folder().join(format!("{}.toml", config.node.id));
         let text = toml::to_string(&config).map_err(|e| refused("the configuration", &e))?;
         for (file, text) in [
             (&config.mesh.key, &identity.key_pem),
             (&config.mesh.cert, &identity.certificate_pem),
-            (&file, &text),
+            (&self.file(&config, "toml"), &text),
         ] {
             write_secret(file, text).map_err(|e| refused("cannot write", &e))?;
         }
-        let log = self.folder().join(format!("{}.log", config.node.id));
-        let log = File::create(&log).map_err(|e| refused("cannot write the log", &e))?;
-        let log_too = log.try_clone().map_err(|e| refused("cannot write the log", &e))?;
-        let mut child = Command::new(&self.program)
-            .arg("--config")
-            .arg(&file)
-            // A group of its own: what ends the leader's does not end it.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(log_too)
-            .spawn()
-            .map_err(|e| refused("cannot start the node's program", &e))?;
-        record.process = child.id().and_then(|pid| Stamp::of(pid).ok());
-        // Waited for, so that it is not left as a zombie while the leader lives.
-        tokio::spawn(async move { child.wait().await });
-        record.save(self.folder()).map_err(|e| refused("cannot write the record", &e))?;
-        Ok(record)
+        stdin.write_all(b"go\n").await.map_err(|e| refused("the process ended early", &e))
+    }
+
+    fn file(&self, config: &Config, ending: &str) -> PathBuf {
+        self.folder().join(format!("{}.{ending}", config.node.id))
     }
 
     fn record(&self, machine: &MachineId) -> Result<Record, CloudError> {
@@ -153,7 +184,7 @@ impl ProcessCloud {
 
     /// Ends a process: politely, and after a while not.
     async fn end(&self, record: &Record) {
-        let Some(process) = record.process.clone() else { return };
+        let process = record.process.clone();
         process.signal(Signal::SIGTERM);
         tokio::spawn(async move {
             for step in [Signal::SIGTERM, Signal::SIGKILL] {
@@ -209,15 +240,19 @@ impl Cloud for ProcessCloud {
         if let Some(other) = records.iter().find(in_slot) {
             return Err(CloudError::NoCapacity(format!("number {} still has its ports", other.number)));
         }
+        let waiting = self.wait(launch.number, &launch.kind)?;
         let record = Record {
             number: launch.number,
             kind: launch.kind.clone(),
             launched_ms: now_ms(),
-            process: None,
+            process: waiting.process.clone(),
             wanted: Wanted::Running,
         };
         match record.create(folder) {
-            Ok(()) => Ok(self.machine(&self.run(record).await?)),
+            Ok(()) => {
+                self.go(waiting).await?;
+                Ok(self.machine(&record))
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let record = Record::load(folder, launch.number)
                     .map_err(|e| CloudError::Unreachable(e.to_string()))?;
@@ -242,10 +277,10 @@ impl Cloud for ProcessCloud {
             (Wanted::Running, true) => Ok(()),
             (_, true) => Err(CloudError::NoCapacity(format!("{machine} has not stopped yet"))),
             (_, false) => {
-                let record =
-                    Record { wanted: Wanted::Running, process: None, launched_ms: now_ms(), ..record };
-                self.save(&record)?;
-                self.run(record).await.map(drop)
+                let waiting = self.wait(record.number, &record.kind)?;
+                let process = waiting.process.clone();
+                self.save(&Record { wanted: Wanted::Running, process, launched_ms: now_ms(), ..record })?;
+                self.go(waiting).await
             }
         }
     }
@@ -270,5 +305,108 @@ impl Cloud for ProcessCloud {
 
     async fn price(&self, _: &str) -> Option<f64> {
         None
+    }
+
+    fn set_seeds(&self, seeds: &[SocketAddr]) {
+        seeds.clone_into(&mut self.seeds.lock());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// A cloud whose nodes write down that they began, and then do nothing.
+    fn cloud(folder: &TempDir) -> ProcessCloud {
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        Authority::generate("dev").expect("makes").write(folder.path()).expect("writes");
+        let program = folder.path().join("node");
+        fs::write(&program, "#!/bin/sh\necho \"$@\" >>\"$(dirname \"$0\")/began\"\nexec sleep 60\n")
+            .expect("writes");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("sets");
+        let settings = [
+            "node.id=n1".to_owned(),
+            "mesh.listen=127.0.0.1:1".to_owned(),
+            format!("mesh.ca={}", path("ca.pem")),
+            format!("mesh.cert={}", path("c.pem")),
+            format!("mesh.key={}", path("c.key")),
+            "election.voters=[\"n1\"]".to_owned(),
+            "scaling.cloud=process".to_owned(),
+            format!("scaling.process.folder={}", path("machines")),
+            format!("scaling.process.authority={}", path("")),
+            "scaling.process.base_port=20000".to_owned(),
+            "scaling.process.media_port=30000".to_owned(),
+            "scaling.types=[{ name = \"p\", streams = 10 }]".to_owned(),
+        ];
+        ProcessCloud::new(program, &Config::load(None, [], &settings).expect("is right"))
+    }
+
+    fn launch(number: u64) -> Launch {
+        let node = node_of("dev", number).expect("a name");
+        Launch { number, node, kind: "p".to_owned(), user_data: String::new() }
+    }
+
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        let begun = tokio::time::Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < SOON, "{what}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_who_launch_the_same_one_process_becomes_the_node() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (first, second) = (cloud(&folder), cloud(&folder));
+        let (one, two) = (launch(3), launch(3));
+        let (one, two) = tokio::join!(first.launch(&one), second.launch(&two));
+        let (one, two) = (one.expect("launches"), two.expect("launches"));
+        assert_eq!((one.number, &one.id), (two.number, &two.id));
+        let began = || fs::read_to_string(folder.path().join("began")).unwrap_or_default();
+        until("it begins", || !began().is_empty()).await;
+        let record = Record::load(first.folder(), 3).expect("is written down");
+        assert!(record.is_running(), "{record:?}");
+        first.terminate(&one.id).await.expect("ends");
+        until("it ends", || !record.is_running()).await;
+        assert_eq!(began().lines().count(), 1, "{}", began());
+    }
+
+    #[tokio::test]
+    async fn what_a_leader_began_and_died_over_does_not_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cloud = cloud(&folder);
+        let waiting = cloud.wait(3, "p").expect("starts");
+        let process = waiting.process.clone();
+        let record = Record {
+            number: 3,
+            kind: "p".to_owned(),
+            launched_ms: now_ms(),
+            process: process.clone(),
+            wanted: Wanted::Running,
+        };
+        fs::create_dir_all(cloud.folder()).expect("makes");
+        record.create(cloud.folder()).expect("is new");
+        assert_eq!(cloud.machine(&record).state, MachineState::Running);
+        // As the system does it with what belongs to a process that is killed.
+        drop(waiting);
+        until("it ends", || !process.is_running()).await;
+        assert_eq!(cloud.list().await.expect("lists")[0].state, MachineState::Terminated);
+        assert_eq!(cloud.launch(&launch(3)).await, Err(CloudError::UsedUp(3)));
+        assert!(!folder.path().join("began").exists());
+    }
+
+    #[test]
+    fn a_process_is_told_of_all_through_whom_it_may_join() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cloud = cloud(&folder);
+        cloud.set_seeds(&[([127, 0, 0, 1], 2).into()]);
+        let kind = &cloud.config.scaling.types[0];
+        let seeds = cloud.config_of(3, kind).expect("has ports").mesh.seeds;
+        let seeds: Vec<_> = seeds.iter().map(ToString::to_string).collect();
+        assert_eq!(seeds, ["127.0.0.1:1", "127.0.0.1:2"]);
     }
 }
