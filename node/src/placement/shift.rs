@@ -112,7 +112,24 @@ fn ease(
     let few = short.div_ceil(layout.received().packets.max(1)) as usize;
     let going: Vec<_> = there.iter().rev().take(few).copied().collect();
     let found = places.iter().find_map(|to| just_enough(layout, &going, from, to, sends, field, now));
-    found.unwrap_or_else(|| part(layout, &going, from, places, field, now))
+    // Where the room could not go on from there either, the next step would only take them back.
+    let before = layout.costs();
+    let helps = |lies: &Layout, to: &WorkerAddress| goes_on(&before, lies, to, sends, field, now);
+    found.unwrap_or_else(|| part(layout, &going, from, places, helps, field, now))
+}
+
+/// Whether a room that comes to lie so could go on elsewhere from a worker, also when one more peer sends `sends`.
+fn goes_on(
+    before: &Costs,
+    lies: &Layout,
+    at: &WorkerAddress,
+    sends: Sends,
+    field: &Field,
+    now: Instant,
+) -> bool {
+    let packets = |costs: &Costs| costs.get(at).map_or(0, |cost| cost.packets);
+    let left = field.left_for_others(at, now).unwrap_or_default().packets + packets(before);
+    left >= packets(&lies.costs()) + lies.to_go_on(at, sends)
 }
 
 /// As few of these as it takes until the room can go on elsewhere from both workers. None where that cannot be.
@@ -129,13 +146,7 @@ fn just_enough(
     let mut lies = layout.clone();
     for (index, (_, seat)) in going.iter().enumerate() {
         lies = can_go(&before, &lies, seat, to, field, now)?;
-        let after = lies.costs();
-        let goes_on = |at: &WorkerAddress| {
-            let packets = |costs: &Costs| costs.get(at).map_or(0, |cost| cost.packets);
-            let left = field.left_for_others(at, now).unwrap_or_default().packets + packets(&before);
-            left >= packets(&after) + lies.to_go_on(at, sends)
-        };
-        if goes_on(from) && goes_on(to) {
+        if [from, to].into_iter().all(|at| goes_on(&before, &lies, at, sends, field, now)) {
             return Some(shifts(going.get(..=index)?, to));
         }
     }
@@ -143,12 +154,14 @@ fn just_enough(
 }
 
 /// As many of these as can go together to one of the places: to one where the room is already, unless it has much on the
-/// worker that they leave. What is little had better go as a whole.
+/// worker that they leave. What is little had better go as a whole. `helps` says of how the room lies then, and of a place,
+/// whether that is of any use.
 fn part(
     layout: &Layout,
     going: &[(&SessionId, &Seat)],
     from: &WorkerAddress,
     places: &[WorkerAddress],
+    helps: impl Fn(&Layout, &WorkerAddress) -> bool,
     field: &Field,
     now: Instant,
 ) -> Vec<Shift> {
@@ -157,8 +170,8 @@ fn part(
     let places = places.iter().filter(|to| is_large || layout.peers_at(to) > 0);
     let mut best = Vec::new();
     for to in places {
-        let (count, _) = can_some_go(&before, layout, going, to, field, now);
-        if count > best.len() {
+        let (count, lies) = can_some_go(&before, layout, going, to, field, now);
+        if count > best.len() && helps(&lies, to) {
             best = shifts(going.get(..count).unwrap_or_default(), to);
         }
         if best.len() == going.len() {
@@ -348,17 +361,18 @@ pub fn make_way<R: Rng>(
     now: Instant,
     rng: &mut R,
 ) -> Vec<Shift> {
-    let MakeWay { at: from, packets, avoid, .. } = wish;
+    let MakeWay { at: from, packets, avoid, urgent, .. } = wish;
     let layout = seats.layout();
     let there = movable(seats, from, may_move);
     if there.len() as u64 == layout.peers_at(from) && there.len() <= MAKE_WAY {
         let (before, least) = (layout.costs(), landing(layout, &there));
         let places = places(layout, from, least, avoid, field, now, rng);
-        // What rooms there need to go on elsewhere they keep: else those would be the next ones to be in want.
+        // What rooms there need to go on elsewhere they keep: else those would be the next ones to be in want. Unless
+        // somebody is in want now.
         let is_spared =
             |to: &WorkerAddress| field.left_for_newcomers(to, now).is_none_or(|left| left.packets >= least);
         let fits = |to: &&WorkerAddress| {
-            is_spared(to) && can_all_go(&before, layout, &there, to, field, now).is_some()
+            (*urgent || is_spared(to)) && can_all_go(&before, layout, &there, to, field, now).is_some()
         };
         if let Some(to) = places.iter().find(fits) {
             return shifts(&there, to);
@@ -366,7 +380,7 @@ pub fn make_way<R: Rng>(
     }
     let few = packets.div_ceil(layout.received().packets.max(1)) as usize;
     let going: Vec<_> = there.into_iter().take(few.min(MAKE_WAY)).collect();
-    part(layout, &going, from, &places(layout, from, 0, avoid, field, now, rng), field, now)
+    part(layout, &going, from, &places(layout, from, 0, avoid, field, now, rng), |_, _| true, field, now)
 }
 
 /// Where those go who have to leave the workers that they are on, one after the other: to one of `first`, where room is kept

@@ -89,6 +89,10 @@ fn as_few_go_ahead_as_it_takes() {
     let crowded = self::field(&[kept + needs - received, kept + received, 0], now);
     let shifts = just_enough(seats.layout(), &going, &at(0), &at(1), estimate::peer(), &crowded, now);
     assert_eq!(shifts, None, "the other worker could not go on then");
+    let one_goes = part(seats.layout(), &going, &at(0), &[at(1)], |_, _| true, &crowded, now);
+    assert_eq!(one_goes.len(), 1, "one fits there");
+    let shifts = ease(seats.layout(), &there, &at(0), estimate::peer(), &[at(1)], &crowded, now);
+    assert_eq!(shifts, [], "and would have to come back");
 }
 
 proptest! {
@@ -139,17 +143,21 @@ fn nobody_makes_way_to_where_who_asks_is_or_others_would_be_in_want_next() {
     let now = Instant::now();
     let seats = seats(&[(0, true), (0, true)], now);
     let one = estimate::peer().one.packets;
-    let make_way = |spare: u64, avoid: &[WorkerAddress]| {
+    let make_way = |spare: u64, avoid: &[WorkerAddress], urgent: bool| {
         let field = field_with(&[4 * one, 60 * one, 40 * one], spare, now);
         let room = "r".parse().expect("a name");
-        let wish = MakeWay { room, at: at(0), packets: one, avoid: avoid.to_vec(), urgent: true };
+        let wish = MakeWay { room, at: at(0), packets: one, avoid: avoid.to_vec(), urgent };
         let shifts = make_way(&seats, &wish, &field, |_| true, now, &mut rand::rng());
         shifts.first().map(|shift| shift.to.clone())
     };
-    assert_eq!(make_way(0, &[]), Some(at(2)), "the fullest that has room for others beside it");
-    assert_eq!(make_way(0, &[at(2)]), Some(at(1)));
-    assert_eq!(make_way(0, &[at(1), at(2)]), None);
-    assert_eq!(make_way(60 * one, &[]), None, "all of that is kept for rooms to go on elsewhere");
+    for urgent in [false, true] {
+        let found = make_way(0, &[], urgent);
+        assert_eq!(found, Some(at(2)), "the fullest that has room for others beside it");
+        assert_eq!(make_way(0, &[at(2)], urgent), Some(at(1)));
+        assert_eq!(make_way(0, &[at(1), at(2)], urgent), None);
+    }
+    assert_eq!(make_way(60 * one, &[], false), None, "all of that is kept for rooms to go on elsewhere");
+    assert_eq!(make_way(60 * one, &[], true), Some(at(1)), "but somebody waits");
 }
 
 #[test]
