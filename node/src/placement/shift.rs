@@ -109,27 +109,33 @@ fn ease(
 ) -> Vec<Shift> {
     let left = field.left_for_others(from, now).unwrap_or_default().packets;
     let short = layout.to_go_on(from, sends).saturating_sub(left);
-    let few = short.div_ceil(layout.received().packets.max(1)) as usize;
-    let going: Vec<_> = there.iter().rev().take(few).copied().collect();
+    let going: Vec<_> = there.iter().rev().take(how_many(layout, short)).copied().collect();
     let found = places.iter().find_map(|to| just_enough(layout, &going, from, to, sends, field, now));
     // Where the room could not go on from there either, the next step would only take them back.
-    let before = layout.costs();
-    let helps = |lies: &Layout, to: &WorkerAddress| goes_on(&before, lies, to, sends, field, now);
+    let helps = |before: &_, lies: &_, to: &_| goes_on(before, lies, &[to], sends, field, now);
     found.unwrap_or_else(|| part(layout, &going, from, places, helps, field, now))
 }
 
-/// Whether a room that comes to lie so could go on elsewhere from a worker, also when one more peer sends `sends`.
+/// How many of a room's peers have to leave a worker until so many packets a second more are left there.
+fn how_many(layout: &Layout, packets: u64) -> usize {
+    packets.div_ceil(layout.received().packets.max(1)) as usize
+}
+
+/// Whether a room that comes to lie so could go on elsewhere from each of these, also when one more peer sends `sends`.
 fn goes_on(
     before: &Costs,
     lies: &Layout,
-    at: &WorkerAddress,
+    workers: &[&WorkerAddress],
     sends: Sends,
     field: &Field,
     now: Instant,
 ) -> bool {
-    let packets = |costs: &Costs| costs.get(at).map_or(0, |cost| cost.packets);
-    let left = field.left_for_others(at, now).unwrap_or_default().packets + packets(before);
-    left >= packets(&lies.costs()) + lies.to_go_on(at, sends)
+    let after = lies.costs();
+    workers.iter().all(|at| {
+        let packets = |costs: &Costs| costs.get(*at).map_or(0, |cost| cost.packets);
+        let left = field.left_for_others(at, now).unwrap_or_default().packets + packets(before);
+        left >= packets(&after) + lies.to_go_on(at, sends)
+    })
 }
 
 /// As few of these as it takes until the room can go on elsewhere from both workers. None where that cannot be.
@@ -146,7 +152,7 @@ fn just_enough(
     let mut lies = layout.clone();
     for (index, (_, seat)) in going.iter().enumerate() {
         lies = can_go(&before, &lies, seat, to, field, now)?;
-        if [from, to].into_iter().all(|at| goes_on(&before, &lies, at, sends, field, now)) {
+        if goes_on(&before, &lies, &[from, to], sends, field, now) {
             return Some(shifts(going.get(..=index)?, to));
         }
     }
@@ -154,14 +160,14 @@ fn just_enough(
 }
 
 /// As many of these as can go together to one of the places: to one where the room is already, unless it has much on the
-/// worker that they leave. What is little had better go as a whole. `helps` says of how the room lies then, and of a place,
-/// whether that is of any use.
+/// worker that they leave. What is little had better go as a whole. `helps` says of what the room costs now, of how it lies
+/// then, and of a place, whether that is of any use.
 fn part(
     layout: &Layout,
     going: &[(&SessionId, &Seat)],
     from: &WorkerAddress,
     places: &[WorkerAddress],
-    helps: impl Fn(&Layout, &WorkerAddress) -> bool,
+    helps: impl Fn(&Costs, &Layout, &WorkerAddress) -> bool,
     field: &Field,
     now: Instant,
 ) -> Vec<Shift> {
@@ -171,7 +177,7 @@ fn part(
     let mut best = Vec::new();
     for to in places {
         let (count, lies) = can_some_go(&before, layout, going, to, field, now);
-        if count > best.len() && helps(&lies, to) {
+        if count > best.len() && helps(&before, &lies, to) {
             best = shifts(going.get(..count).unwrap_or_default(), to);
         }
         if best.len() == going.len() {
@@ -378,9 +384,8 @@ pub fn make_way<R: Rng>(
             return shifts(&there, to);
         }
     }
-    let few = packets.div_ceil(layout.received().packets.max(1)) as usize;
-    let going: Vec<_> = there.into_iter().take(few.min(MAKE_WAY)).collect();
-    part(layout, &going, from, &places(layout, from, 0, avoid, field, now, rng), |_, _| true, field, now)
+    let going: Vec<_> = there.into_iter().take(how_many(layout, *packets).min(MAKE_WAY)).collect();
+    part(layout, &going, from, &places(layout, from, 0, avoid, field, now, rng), |_, _, _| true, field, now)
 }
 
 /// Where those go who have to leave the workers that they are on, one after the other: to one of `first`, where room is kept
@@ -527,10 +532,8 @@ pub fn exchange(
     let before = layout.costs();
     workers.iter().filter(|(peers, _)| *peers <= REMNANT).find_map(|(_, from)| {
         let there: Vec<_> = seats.iter().filter(|(_, seat)| seat.at == *from).collect();
-        if !there.iter().all(|(id, _)| may_move(id)) {
-            return None;
-        }
-        to_another(&before, layout, &there, from, field, now)
+        let all = there.iter().all(|(id, _)| may_move(id));
+        all.then(|| to_another(&before, layout, &there, from, field, now)).flatten()
     })
 }
 
@@ -545,13 +548,10 @@ pub fn pass_on(
     now: Instant,
 ) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
     let layout = seats.layout();
-    let few = packets.div_ceil(layout.received().packets.max(1)) as usize;
     let mut going = movable(seats, from, may_move);
-    going.truncate(few.min(MAKE_WAY));
-    if going.is_empty() {
-        return None;
-    }
-    to_another(&layout.costs(), layout, &going, from, field, now)
+    going.truncate(how_many(layout, packets).min(MAKE_WAY));
+    let somebody = !going.is_empty();
+    somebody.then(|| to_another(&layout.costs(), layout, &going, from, field, now)).flatten()
 }
 
 /// To which other worker of the room these had better go, and how much more has to be left there: where that is least.

@@ -89,7 +89,7 @@ fn as_few_go_ahead_as_it_takes() {
     let crowded = self::field(&[kept + needs - received, kept + received, 0], now);
     let shifts = just_enough(seats.layout(), &going, &at(0), &at(1), estimate::peer(), &crowded, now);
     assert_eq!(shifts, None, "the other worker could not go on then");
-    let one_goes = part(seats.layout(), &going, &at(0), &[at(1)], |_, _| true, &crowded, now);
+    let one_goes = part(seats.layout(), &going, &at(0), &[at(1)], |_, _, _| true, &crowded, now);
     assert_eq!(one_goes.len(), 1, "one fits there");
     let shifts = ease(seats.layout(), &there, &at(0), estimate::peer(), &[at(1)], &crowded, now);
     assert_eq!(shifts, [], "and would have to come back");
