@@ -160,7 +160,7 @@ impl Layout {
         if now != Sends::NOTHING && !self.trees.contains_key(&at.node) {
             let mut tree = RelayTree::default();
             for node in self.nodes().filter(|node| **node != at.node) {
-                tree.add(node, self.fan_out)?;
+                tree.add(&at.node, node, self.fan_out)?;
             }
             self.trees.insert(at.node.clone(), tree);
             self.version += 1;
@@ -178,7 +178,7 @@ impl Layout {
     fn reach(&mut self, node: &NodeId) -> Result<(), TooWide> {
         let mut reached = Vec::new();
         for (origin, tree) in self.trees.iter_mut().filter(|(origin, _)| *origin != node) {
-            if let Err(error) = tree.add(node, self.fan_out) {
+            if let Err(error) = tree.add(origin, node, self.fan_out) {
                 for origin in reached {
                     if let Some(tree) = self.trees.get_mut(&origin) {
                         tree.remove(node);

@@ -22,11 +22,11 @@ pub struct RelayTree {
 }
 
 impl RelayTree {
-    /// Puts a node into it.
+    /// Puts a node into the tree of `origin`.
     ///
     /// # Errors
     /// When no sender can take one more.
-    pub fn add(&mut self, node: &NodeId, fan_out: usize) -> Result<(), TooWide> {
+    pub fn add(&mut self, origin: &NodeId, node: &NodeId, fan_out: usize) -> Result<(), TooWide> {
         if self.contains(node) {
             return Ok(());
         }
@@ -34,8 +34,9 @@ impl RelayTree {
             self.direct.insert(node.clone(), BTreeSet::new());
             return Ok(());
         }
-        // The name breaks the tie, so that all who compute it agree.
-        let relay = self.direct.iter_mut().min_by_key(|(_, children)| children.len());
+        // Names break the tie, so that it always comes out the same: the next one after the origin's. Were it the first one,
+        // a single node would pass on what all the others send.
+        let relay = self.direct.iter_mut().min_by_key(|(relay, children)| (children.len(), *relay < origin));
         let (relay, children) = relay.filter(|(_, children)| children.len() < fan_out).ok_or(TooWide)?;
         children.insert(node.clone());
         self.relays.insert(node.clone(), relay.clone());
@@ -95,7 +96,7 @@ mod tests {
     fn tree(nodes: usize, fan_out: usize) -> RelayTree {
         let mut tree = RelayTree::default();
         for n in 0..nodes {
-            tree.add(&node(n), fan_out).expect("room for it");
+            tree.add(&node(50), &node(n), fan_out).expect("room for it");
         }
         tree
     }
@@ -109,8 +110,24 @@ mod tests {
             assert_eq!(tree.width() + tree.passing_on().map(|(_, c)| c).sum::<u64>(), nodes as u64);
         }
         let mut full = tree(20, 4);
-        assert_eq!(full.add(&node(20), 4), Err(TooWide));
-        assert_eq!(full.add(&node(3), 4), Ok(()), "who is in already is in");
+        assert_eq!(full.add(&node(50), &node(20), 4), Err(TooWide));
+        assert_eq!(full.add(&node(50), &node(3), 4), Ok(()), "who is in already is in");
+    }
+
+    #[test]
+    fn nobody_passes_on_what_all_send() {
+        let mut passes = BTreeMap::<NodeId, u64>::new();
+        for origin in 0..13 {
+            let mut tree = RelayTree::default();
+            for n in (0..13).filter(|n| *n != origin) {
+                tree.add(&node(origin), &node(n), 8).expect("room for it");
+            }
+            for (relay, children) in tree.passing_on() {
+                *passes.entry(relay.clone()).or_default() += children;
+            }
+        }
+        assert_eq!(passes.values().sum::<u64>(), 13 * 4);
+        assert!(passes.values().all(|passes| *passes <= 8), "{passes:?}");
     }
 
     #[test]
