@@ -1,6 +1,6 @@
 //! Finding places, and having peers move for them, as a node's homes do it by asking hosts and each other.
 
-use super::{ASK, MOVE, Seat, Skein, name};
+use super::{ASK, MOVE, Room, Seat, Skein, name};
 use crate::simulate::policy::Media;
 use skein_node::placement::choose::{self, ROOM_MADE, Search, Step, TRIES};
 use skein_node::placement::shift::Shift;
@@ -141,24 +141,34 @@ impl Skein {
     /// Has a place kept for a peer that is to move, and says for which connection, and what.
     fn keep_place(
         &mut self,
-        room: &RoomId,
+        key: u32,
         shift: &Shift,
         demands: Option<Vec<(WorkerAddress, Cost)>>,
     ) -> Option<(SessionId, Vec<(WorkerAddress, Cost)>)> {
         let (demands, session) = (demands?, self.session());
-        let place = Some((&shift.to, Outlook::default()));
-        self.hosts.reserve(room, session, &demands, place, Claim::Move, self.now).ok()?;
+        let place = Some((&shift.to, self.outlook(key, shift).unwrap_or_default()));
+        let room = name(format!("r{key}"));
+        self.hosts.reserve(&room, session, &demands, place, Claim::Move, self.now).ok()?;
         Some((session, demands))
+    }
+
+    /// What its room may need where a peer moves to: the home says it when the peer comes there.
+    fn outlook(&mut self, key: u32, shift: &Shift) -> Option<Outlook> {
+        let Room { home, home_at, peers, .. } = self.rooms.get(&key)?;
+        let (peer, seat) = peers.iter().find(|(_, seat)| seat.session == shift.session)?;
+        let typical = self.hosts.typical(*home_at).peers();
+        let wish = home.wish(&name(format!("p{peer}")), self.hosts.id(*home_at), seat.role, false, typical);
+        let layout = home.layout();
+        Some(choose::propose(&wish, layout, &layout.costs(), &shift.to)?.outlook)
     }
 
     /// Moves peers, make-before-break; with `whole` all of them or none. Says whether somebody moved.
     pub(super) fn shift(&mut self, key: u32, shifts: &[Shift], cause: Cause, whole: bool) -> bool {
-        let room_id: RoomId = name(format!("r{key}"));
         let mut moved = false;
         let Some(room) = self.rooms.get(&key) else { return moved };
         let mut kept = Vec::new();
         for (shift, demands) in shifts.iter().zip(room.home.move_demands(shifts)).filter(|_| whole) {
-            let Some(place) = self.keep_place(&room_id, shift, demands) else {
+            let Some(place) = self.keep_place(key, shift, demands) else {
                 kept.iter()
                     .for_each(|(session, demands): &(_, Vec<_>)| self.hosts.release(demands, *session));
                 return false;
@@ -177,7 +187,7 @@ impl Skein {
                 Some(place) => Some(place),
                 None => {
                     let demands = room.home.move_demands(std::slice::from_ref(shift)).pop().flatten();
-                    self.keep_place(&room_id, shift, demands)
+                    self.keep_place(key, shift, demands)
                 }
             };
             let Some((session, _)) = place else { continue };
