@@ -172,11 +172,24 @@ pub(super) fn is_roomy(at: &WorkerAddress, cost: u64, one: u64, field: &Field, n
 
 /// What a peer on a worker would need, and where. None where the room cannot reach there.
 pub fn propose(wish: &Wish, layout: &Layout, before: &Costs, at: &WorkerAddress) -> Option<Proposal> {
+    let after = joined(wish, layout, at)?;
+    let demands = price(before, &after.costs());
+    Some(Proposal { at: at.clone(), demands, outlook: needs(wish, &after, at), claim: Claim::Place })
+}
+
+/// What the room may need on a worker once a peer is there. None where the room cannot reach there.
+pub fn outlook(wish: &Wish, layout: &Layout, at: &WorkerAddress) -> Option<Outlook> {
+    Some(needs(wish, &joined(wish, layout, at)?, at))
+}
+
+fn joined(wish: &Wish, layout: &Layout, at: &WorkerAddress) -> Option<Layout> {
     let mut after = layout.clone();
     after.add(at, wish.sends).ok()?;
-    let demands = price(before, &after.costs());
-    let outlook = Outlook { growth: growth(&after, at, wish), spare: after.to_go_on(at, wish.sends) };
-    Some(Proposal { at: at.clone(), demands, outlook, claim: Claim::Place })
+    Some(after)
+}
+
+fn needs(wish: &Wish, after: &Layout, at: &WorkerAddress) -> Outlook {
+    Outlook { growth: growth(after, at, wish), spare: after.to_go_on(at, wish.sends) }
 }
 
 /// How much more has to be left on a worker for a peer to find a place on one that the room is on, packets a second: the

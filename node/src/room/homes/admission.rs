@@ -3,7 +3,7 @@
 use super::reserve::Kept;
 use super::{Homes, TAKEOVER};
 use crate::clock::now_ms;
-use crate::placement::choose::{Proposal, ROOM_MADE, Search, Step, TRIES, Wish, propose};
+use crate::placement::choose::{Proposal, ROOM_MADE, Search, Step, TRIES, Wish, outlook};
 use crate::placement::queue::Need;
 use parking_lot::Mutex;
 use skein_proto::capacity::Sends;
@@ -227,7 +227,7 @@ impl Homes {
         let (demands, outlook) = {
             let mut rooms = self.rooms.lock();
             let room = &mut rooms.get_mut(who.room)?.room;
-            let outlook = propose(wish, room.layout(), &room.layout().costs(), to)?.outlook;
+            let outlook = outlook(wish, room.layout(), to)?;
             (room.sit_beside(who.peer, who.session, from, to, Instant::now())?, outlook)
         };
         let place = Some((to.clone(), outlook));

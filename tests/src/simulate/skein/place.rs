@@ -1,8 +1,9 @@
 //! Finding places, and having peers move for them, as a node's homes do it by asking hosts and each other.
 
+use super::hosts::Hosts;
 use super::{ASK, MOVE, Room, Seat, Skein, name};
 use crate::simulate::policy::Media;
-use skein_node::placement::choose::{self, ROOM_MADE, Search, Step, TRIES};
+use skein_node::placement::choose::{self, ROOM_MADE, Search, Step, TRIES, Wish};
 use skein_node::placement::shift::Shift;
 use skein_node::room::home::Cause;
 use skein_proto::capacity::{Cost, Sends};
@@ -10,6 +11,12 @@ use skein_proto::ids::{PeerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{Claim, MakeWay, Outlook};
 use skein_proto::signaling::Role;
 use std::time::Duration;
+
+/// What a room's home takes a peer for.
+fn wish(room: &Room, hosts: &mut Hosts, peer: &PeerId, role: Role) -> Wish {
+    let typical = hosts.typical(room.home_at).peers();
+    room.home.wish(peer, hosts.id(room.home_at), role, false, typical)
+}
 
 impl Skein {
     /// Searches a place for a peer until one is reserved.
@@ -24,10 +31,7 @@ impl Skein {
         let (mut waited, mut room_made) = (Duration::ZERO, 0);
         let now = self.now;
         let Some(room) = self.rooms.get(&key) else { return (None, waited) };
-        let home_at = room.home_at;
-        let typical = self.hosts.typical(home_at).peers();
-        let entry = self.hosts.id(home_at).clone();
-        let wish = room.home.wish(id, &entry, role, false, typical);
+        let wish = wish(room, &mut self.hosts, id, role);
         let mut search = Search::new(wish.clone(), room.home.layout(), &self.hosts.field, now, &mut self.rng);
         let mut tried = 0;
         while tried < TRIES {
@@ -154,12 +158,10 @@ impl Skein {
 
     /// What its room may need where a peer moves to: the home says it when the peer comes there.
     fn outlook(&mut self, key: u32, shift: &Shift) -> Option<Outlook> {
-        let Room { home, home_at, peers, .. } = self.rooms.get(&key)?;
-        let (peer, seat) = peers.iter().find(|(_, seat)| seat.session == shift.session)?;
-        let typical = self.hosts.typical(*home_at).peers();
-        let wish = home.wish(&name(format!("p{peer}")), self.hosts.id(*home_at), seat.role, false, typical);
-        let layout = home.layout();
-        Some(choose::propose(&wish, layout, &layout.costs(), &shift.to)?.outlook)
+        let room = self.rooms.get(&key)?;
+        let (peer, seat) = room.peers.iter().find(|(_, seat)| seat.session == shift.session)?;
+        let wish = wish(room, &mut self.hosts, &name(format!("p{peer}")), seat.role);
+        choose::outlook(&wish, room.home.layout(), &shift.to)
     }
 
     /// Moves peers, make-before-break; with `whole` all of them or none. Says whether somebody moved.
