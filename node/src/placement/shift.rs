@@ -443,6 +443,7 @@ fn places<R: Rng>(
     if !can_spread(layout, field, now) {
         return found;
     }
+    let in_all = found.len().max(MOST_PLACES) + MOST_PLACES;
     let regions = field.regions(field.region(&from.node));
     let mut regions = regions.into_iter().filter(|region| field.most_left(region) >= least).peekable();
     let whole = regions.peek().map(|_| layout.costs().into_values().sum()).unwrap_or_default();
@@ -454,7 +455,7 @@ fn places<R: Rng>(
             |at: &WorkerAddress| field.left_for_others(at, now).is_none_or(|left| left.packets >= least);
         found.extend(fits.into_iter().chain(most).filter(|at| has_least(at) && seen.insert(at.clone())));
     }
-    found.truncate(2 * MOST_PLACES);
+    found.truncate(in_all);
     found
 }
 
