@@ -3,10 +3,12 @@
 //! Whatever happens to a room is priced as the difference between what it costs afterwards and what it costs now, so
 //! consumers, pipes and relays on every worker that the change touches are in the price, and none is forgotten.
 
+use super::field::Field;
 use super::relay::{RelayTree, TooWide};
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, WorkerAddress};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 /// What costs on which workers; each of them once.
 pub type Costs = BTreeMap<WorkerAddress, Cost>;
@@ -17,6 +19,16 @@ struct Part {
     sends: Sends,
 }
 
+/// What the workers of a room have left, where some have too little.
+#[derive(Debug, Clone, Default)]
+struct Strain {
+    /// The nodes that could hardly send to one more node what they send.
+    short: BTreeSet<NodeId>,
+    /// What each worker has left once it has sent what is sent there to one node more: packets a second, which may be too
+    /// few, and bits.
+    left: BTreeMap<WorkerAddress, (i64, u64)>,
+}
+
 /// How a room lies over workers: how many peers each has, and what those send. Every peer is taken to receive what all
 /// the others send.
 #[derive(Debug, Clone)]
@@ -25,6 +37,7 @@ pub struct Layout {
     /// By the node that sends; only of nodes whose peers send something.
     trees: BTreeMap<NodeId, RelayTree>,
     fan_out: usize,
+    strain: Strain,
     /// The most that one peer receives.
     most: Option<Cost>,
     /// What one peer will receive at least, before long.
@@ -41,6 +54,7 @@ impl Layout {
             parts: BTreeMap::new(),
             trees: BTreeMap::new(),
             fan_out: fan_out.max(1),
+            strain: Strain::default(),
             most: None,
             least: Cost::ZERO,
             peers: 0,
@@ -52,6 +66,29 @@ impl Layout {
     /// The same room without peers.
     pub fn empty(&self) -> Self {
         Self { most: self.most, least: self.least, ..Self::new(self.fan_out) }
+    }
+
+    /// Takes note of what the room's workers have left. That decides who sends to nodes that are new: where a worker has too
+    /// little left to send to one node more what is sent there, that worker of the room does it for its node that has most
+    /// left.
+    pub fn heed(&mut self, field: &Field, now: Instant) {
+        let mut strain = Strain::default();
+        for (at, part) in &self.parts {
+            let Some(left) = field.left_for_others(at, now) else { continue };
+            let sends = part.sends.all;
+            if !sends.fits(left) {
+                strain.short.insert(at.node.clone());
+            }
+            if field.takes(&at.node, now) {
+                strain.left.insert(at.clone(), (signed(left) - signed(sends), left.bits));
+            }
+        }
+        self.strain = if strain.short.is_empty() { Strain::default() } else { strain };
+    }
+
+    /// From now on each node sends to new ones itself, whatever it has left.
+    pub fn heed_nothing(&mut self) {
+        self.strain = Strain::default();
     }
 
     /// Of the room only so much is forwarded to each peer at once.
@@ -142,6 +179,9 @@ impl Layout {
         let _ = self.send(at, sends, Sends::NOTHING);
         if last {
             self.parts.remove(at);
+            for (origin, tree) in &mut self.trees {
+                self.version += u64::from(tree.leave(origin, at));
+            }
             if !self.has_node(&at.node) {
                 self.version += 1;
                 self.trees.remove(&at.node);
@@ -176,39 +216,92 @@ impl Layout {
 
     /// A new node gets what all senders send.
     fn reach(&mut self, node: &NodeId) -> Result<(), TooWide> {
-        let mut reached = Vec::new();
-        for (origin, tree) in self.trees.iter_mut().filter(|(origin, _)| *origin != node) {
-            if let Err(error) = tree.add(origin, node, self.fan_out) {
-                for origin in reached {
-                    if let Some(tree) = self.trees.get_mut(&origin) {
-                        tree.remove(node);
-                    }
-                }
-                return Err(error);
+        let mut left = self.strain.left.clone();
+        let mut senders = Vec::with_capacity(self.trees.len());
+        for (origin, tree) in self.trees.iter().filter(|(origin, _)| *origin != node) {
+            let sender = self.sender(origin, tree, &mut left);
+            if sender.is_none() && !tree.has_room(self.fan_out) {
+                return Err(TooWide);
             }
-            reached.push(origin.clone());
+            senders.push(sender);
+        }
+        for ((origin, tree), sender) in
+            self.trees.iter_mut().filter(|(origin, _)| *origin != node).zip(senders)
+        {
+            match sender {
+                Some(sender) => tree.add_through(node, &sender),
+                None => tree.add(origin, node, self.fan_out)?,
+            }
         }
         self.version += 1;
         Ok(())
+    }
+
+    /// Which worker had better send to a new node what the peers of `origin` send; none where each of theirs does that itself.
+    fn sender(
+        &self,
+        origin: &NodeId,
+        tree: &RelayTree,
+        left: &mut BTreeMap<WorkerAddress, (i64, u64)>,
+    ) -> Option<WorkerAddress> {
+        if !self.strain.short.contains(origin) {
+            return None;
+        }
+        let takes = self.node_sends(origin).all;
+        let is_open = tree.width() < self.fan_out as u64;
+        let own = || self.workers_of(origin).filter(|_| is_open).filter_map(|at| Some((at, left.get(at)?)));
+        let by_itself = own().map(|(_, (packets, _))| *packets).min().unwrap_or(i64::MIN);
+        // One of its workers that does it for the others sends what is sent there anyway.
+        let one_of_its_own =
+            own().map(|(at, (packets, bits))| (at, packets + signed(self.sends_at(at).all), *bits));
+        let relays = tree.relays_with_room(self.fan_out).flat_map(|relay| self.workers_of(relay));
+        let relays = relays.filter_map(|at| left.get(at).map(|(packets, bits)| (at, *packets, *bits)));
+        let able = one_of_its_own.chain(relays).filter(|(.., bits)| *bits >= takes.bits);
+        let (most, sender) = able.map(|(at, packets, _)| (packets - signed(takes), at)).max()?;
+        let sender = (most >= 0 && most > by_itself).then(|| sender.clone())?;
+        if let Some((packets, _)) = left.get_mut(&sender) {
+            *packets -= signed(takes);
+        }
+        Some(sender)
+    }
+
+    /// Producers go the same ways as in another layout, where that is on the same nodes.
+    pub fn go_as(&mut self, other: &Self) {
+        for (origin, tree) in &mut self.trees {
+            if let Some(ways) = other.trees.get(origin).filter(|ways| ways.reaches_as(tree)) {
+                tree.clone_from(ways);
+            }
+        }
     }
 
     /// From whom a node gets another node's producers, where that is not the other node itself, for each such node.
     pub fn relays(&self, node: &NodeId) -> BTreeMap<NodeId, WorkerAddress> {
         self.trees
             .iter()
-            .filter_map(|(origin, tree)| Some((origin.clone(), self.gateway(tree.relay(node)?)?)))
+            .filter_map(|(origin, tree)| {
+                let (relay, through) = (tree.relay(node), tree.through(node));
+                let sender = match through {
+                    Some(worker) => WorkerAddress { node: relay.unwrap_or(origin).clone(), worker },
+                    None => self.gateway(relay?)?,
+                };
+                Some((origin.clone(), sender))
+            })
             .collect()
     }
 
     /// The worker of a node through which producers of other nodes come to it.
     fn gateway(&self, node: &NodeId) -> Option<WorkerAddress> {
+        self.workers_of(node).next().cloned()
+    }
+
+    fn workers_of(&self, node: &NodeId) -> impl Iterator<Item = &WorkerAddress> + Clone {
         let first = WorkerAddress { node: node.clone(), worker: 0 };
-        self.parts.range(first..).next().filter(|(at, _)| at.node == *node).map(|(at, _)| at.clone())
+        self.parts.range(first..).map(|(at, _)| at).take_while(move |at| at.node == *node)
     }
 
     /// Whether one more node would get some producers through others.
     pub fn has_relays(&self) -> bool {
-        self.trees.values().any(|tree| tree.width() >= self.fan_out as u64)
+        !self.strain.short.is_empty() || self.trees.values().any(|tree| tree.width() >= self.fan_out as u64)
     }
 
     /// What it takes on a worker to send what is sent there to one more worker, packets a second.
@@ -240,12 +333,12 @@ impl Layout {
 
     /// What the room costs on each worker.
     pub fn costs(&self) -> Costs {
-        let mut passed_on: BTreeMap<&NodeId, Cost> = BTreeMap::new();
+        let mut passed_on: BTreeMap<(&NodeId, Option<u16>), Cost> = BTreeMap::new();
         for (origin, tree) in &self.trees {
             let mut sends = None;
-            for (relay, children) in tree.passing_on() {
+            for (by, children) in tree.passing_on(origin) {
                 let all = sends.get_or_insert_with(|| self.node_sends(origin)).all;
-                *passed_on.entry(relay).or_default() += all * children;
+                *passed_on.entry(by).or_default() += all * children;
             }
         }
         let mut costs = Costs::new();
@@ -253,7 +346,7 @@ impl Layout {
         for parts in parts.chunk_by(|(a, _), (b, _)| a.node == b.node) {
             let Some((WorkerAddress { node, .. }, _)) = parts.first() else { continue };
             let others_here = parts.len() as u64 - 1;
-            let width = self.trees.get(node).map_or(0, RelayTree::width);
+            let width = self.trees.get(node).map_or(0, RelayTree::plain_width);
             let own = parts.iter().fold(Sends::NOTHING, |sum, (_, part)| sum.plus(part.sends));
             for (index, (at, part)) in parts.iter().enumerate() {
                 let mut cost = self.consumed(part.peers, part.sends);
@@ -261,13 +354,18 @@ impl Layout {
                 if index == 0 {
                     // What comes from other nodes comes to the first of a node's workers, and goes on from there.
                     cost += self.sends.all.saturating_sub(own.all).inside() * others_here;
-                    cost += passed_on.get(node).copied().unwrap_or_default();
+                    cost += passed_on.get(&(node, None)).copied().unwrap_or_default();
                 }
+                cost += passed_on.get(&(node, Some(at.worker))).copied().unwrap_or_default();
                 costs.insert((*at).clone(), cost);
             }
         }
         costs
     }
+}
+
+fn signed(cost: Cost) -> i64 {
+    i64::try_from(cost.packets).unwrap_or(i64::MAX)
 }
 
 /// What is costs more after a change, on the workers where it does.

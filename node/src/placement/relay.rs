@@ -4,7 +4,7 @@
 //! most `fan_out` more. A producer so crosses at most two pipes between nodes, and reaches
 //! `fan_out + fan_out * fan_out` nodes.
 
-use skein_proto::ids::NodeId;
+use skein_proto::ids::{NodeId, WorkerAddress};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The room is on as many nodes as a producer can reach.
@@ -19,6 +19,8 @@ pub struct RelayTree {
     direct: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Of the nodes that a relay sends to, which.
     relays: BTreeMap<NodeId, NodeId>,
+    /// Of the nodes that get everything from one certain worker of whoever sends to them, which.
+    through: BTreeMap<NodeId, u16>,
 }
 
 impl RelayTree {
@@ -43,9 +45,44 @@ impl RelayTree {
         Ok(())
     }
 
+    /// The nodes that could pass on to one more.
+    pub fn relays_with_room(&self, fan_out: usize) -> impl Iterator<Item = &NodeId> {
+        self.direct.iter().filter(move |(_, children)| children.len() < fan_out).map(|(relay, _)| relay)
+    }
+
+    /// Whether there is room for one more.
+    pub fn has_room(&self, fan_out: usize) -> bool {
+        self.direct.len() < fan_out || self.relays_with_room(fan_out).next().is_some()
+    }
+
+    /// Puts a new node behind one worker of the origin, or of a node that the origin sends to.
+    pub fn add_through(&mut self, node: &NodeId, sender: &WorkerAddress) {
+        match self.direct.get_mut(&sender.node) {
+            Some(children) => {
+                children.insert(node.clone());
+                self.relays.insert(node.clone(), sender.node.clone());
+            }
+            None => {
+                self.direct.insert(node.clone(), BTreeSet::new());
+            }
+        }
+        self.through.insert(node.clone(), sender.worker);
+    }
+
+    /// A worker passes on no more; others of its node do. Says whether it did.
+    pub fn leave(&mut self, origin: &NodeId, worker: &WorkerAddress) -> bool {
+        let (before, relays) = (self.through.len(), &self.relays);
+        let is_it = |node: &NodeId, index: u16| {
+            index == worker.worker && *relays.get(node).unwrap_or(origin) == worker.node
+        };
+        self.through.retain(|node, index| !is_it(node, *index));
+        self.through.len() < before
+    }
+
     /// Takes a node out. Answers the nodes that get the producers from elsewhere now: those that it passed them on to,
     /// of which the first takes its place.
     pub fn remove(&mut self, node: &NodeId) -> Vec<NodeId> {
+        self.through.remove(node);
         if let Some(relay) = self.relays.remove(node) {
             if let Some(children) = self.direct.get_mut(&relay) {
                 children.remove(node);
@@ -54,6 +91,7 @@ impl RelayTree {
         }
         let Some(mut orphans) = self.direct.remove(node) else { return Vec::new() };
         let changed = orphans.iter().cloned().collect();
+        self.through.retain(|node, _| !orphans.contains(node));
         if let Some(heir) = orphans.pop_first() {
             self.relays.remove(&heir);
             for orphan in &orphans {
@@ -74,14 +112,38 @@ impl RelayTree {
         self.relays.get(node)
     }
 
+    /// The worker, of the relay or of the origin, that a node gets everything from; none where that is not a certain one.
+    pub fn through(&self, node: &NodeId) -> Option<u16> {
+        self.through.get(node).copied()
+    }
+
+    /// Whether it reaches the same nodes as another one.
+    pub fn reaches_as(&self, other: &Self) -> bool {
+        let count = |tree: &Self| tree.direct.len() + tree.relays.len();
+        count(self) == count(other)
+            && self.direct.keys().chain(self.relays.keys()).all(|node| other.contains(node))
+    }
+
     /// How many nodes the origin sends to.
     pub fn width(&self) -> u64 {
         self.direct.len() as u64
     }
 
-    /// The relays that pass on, each with how many nodes it sends to.
-    pub fn passing_on(&self) -> impl Iterator<Item = (&NodeId, u64)> {
-        self.direct.iter().filter(|(_, children)| !children.is_empty()).map(|(n, c)| (n, c.len() as u64))
+    /// To how many nodes all workers of the origin send themselves.
+    pub fn plain_width(&self) -> u64 {
+        self.direct.keys().filter(|node| !self.through.contains_key(*node)).count() as u64
+    }
+
+    /// Who passes on to how many nodes: relays and, where they do that for others there, workers of the origin. Without a
+    /// worker where that is not a certain one.
+    pub fn passing_on<'a>(&'a self, origin: &'a NodeId) -> BTreeMap<(&'a NodeId, Option<u16>), u64> {
+        let mut passing_on = BTreeMap::new();
+        let by_relays = self.relays.iter().map(|(node, relay)| (relay, self.through(node)));
+        let by_origin = self.through.iter().filter(|(node, _)| self.direct.contains_key(*node));
+        for by in by_relays.chain(by_origin.map(|(_, worker)| (origin, Some(*worker)))) {
+            *passing_on.entry(by).or_default() += 1;
+        }
+        passing_on
     }
 }
 
@@ -106,8 +168,10 @@ mod tests {
         for nodes in 0..=20 {
             let tree = tree(nodes, 4);
             assert!(tree.width() <= 4);
-            assert!(tree.passing_on().all(|(_, children)| children <= 4));
-            assert_eq!(tree.width() + tree.passing_on().map(|(_, c)| c).sum::<u64>(), nodes as u64);
+            let origin = node(50);
+            let passing_on = tree.passing_on(&origin);
+            assert!(passing_on.values().all(|children| *children <= 4));
+            assert_eq!(tree.width() + passing_on.values().sum::<u64>(), nodes as u64);
         }
         let mut full = tree(20, 4);
         assert_eq!(full.add(&node(50), &node(20), 4), Err(TooWide));
@@ -122,7 +186,8 @@ mod tests {
             for n in (0..13).filter(|n| *n != origin) {
                 tree.add(&node(origin), &node(n), 8).expect("room for it");
             }
-            for (relay, children) in tree.passing_on() {
+            let origin = node(origin);
+            for ((relay, _), children) in tree.passing_on(&origin) {
                 *passes.entry(relay.clone()).or_default() += children;
             }
         }
@@ -140,6 +205,27 @@ mod tests {
         assert!(children[1..].iter().all(|child| tree.relay(child) == Some(&children[0])));
         assert_eq!(tree.width(), 4);
         assert!(!tree.contains(&lost));
+    }
+
+    #[test]
+    fn one_worker_passes_on_until_it_is_left() {
+        let (origin, mut tree) = (node(50), tree(2, 4));
+        let worker = |n, worker| WorkerAddress { node: node(n), worker };
+        tree.add_through(&node(2), &worker(50, 1));
+        tree.add_through(&node(3), &worker(0, 2));
+        assert_eq!((tree.width(), tree.plain_width()), (3, 2));
+        assert_eq!((tree.relay(&node(2)), tree.through(&node(2))), (None, Some(1)));
+        assert_eq!((tree.relay(&node(3)), tree.through(&node(3))), (Some(&node(0)), Some(2)));
+        let passing_on: Vec<_> = tree.passing_on(&origin).into_iter().collect();
+        assert_eq!(passing_on, [((&node(0), Some(2)), 1), ((&node(50), Some(1)), 1)]);
+        assert!(!tree.leave(&origin, &worker(0, 1)) && !tree.leave(&origin, &worker(1, 2)));
+        assert!(tree.leave(&origin, &worker(0, 2)) && tree.leave(&origin, &worker(50, 1)));
+        assert_eq!((tree.relay(&node(3)), tree.through(&node(3))), (Some(&node(0)), None));
+        assert_eq!((tree.width(), tree.plain_width()), (3, 3));
+        // Who takes a relay's place does so with any of its workers.
+        tree.add_through(&node(4), &worker(0, 2));
+        assert_eq!(tree.remove(&node(0)), [node(3), node(4)]);
+        assert_eq!((tree.relay(&node(4)), tree.through(&node(4))), (Some(&node(3)), None));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Who sits where in a room, and what each sends or is expected to send.
 
+use super::field::Field;
 use super::layout::{Layout, price};
 use super::relay::TooWide;
 use skein_proto::capacity::{Cost, Sends};
@@ -71,6 +72,16 @@ impl Seats {
     /// Somebody will send so much in the room, before long.
     pub fn foresee(&mut self, least: Cost) {
         self.layout.foresee(least);
+    }
+
+    /// Takes note of what the room's workers have left; see [`Layout::heed`].
+    pub fn heed(&mut self, field: &Field, now: Instant) {
+        self.layout.heed(field, now);
+    }
+
+    /// See [`Layout::heed_nothing`].
+    pub fn heed_nothing(&mut self) {
+        self.layout.heed_nothing();
     }
 
     /// How they lie over workers.

@@ -425,6 +425,114 @@ fn a_small_room_makes_way_whole_and_of_a_large_one_as_many_as_are_needed() {
     assert_eq!(places, [at(1, 1)], "one leaves what eight receive");
 }
 
+/// A room with so many peers who send on each worker.
+fn layout_of(parts: &[(WorkerAddress, usize)]) -> Layout {
+    let mut layout = Layout::new(8);
+    for (place, peers) in parts {
+        for _ in 0..*peers {
+            layout.add(place, estimate::peer()).expect("few nodes");
+        }
+    }
+    layout
+}
+
+/// What nodes say when their workers have so much left.
+fn hear(mesh: &mut Mesh, left: &[(WorkerAddress, u64)]) {
+    let now = mesh.now;
+    for n in 0..mesh.ledgers.len() {
+        let left = left.iter().filter(|(place, _)| place.node == node(n));
+        let left: Vec<_> = left.map(|(place, left)| (usize::from(place.worker), *left)).collect();
+        let figures = NodeFigures { free_bits: 1 << 40, ..figures_with(mesh, &left) };
+        mesh.field.hear(&node(n), figures, now);
+    }
+}
+
+#[test]
+fn who_can_not_send_to_one_node_more_has_another_do_it() {
+    let one = estimate::peer().all.packets;
+    for (short, able, by) in [
+        (at(0, 0), at(1, 0), at(1, 0)),
+        // Not the worker through which a node receives, but the one that has more.
+        (at(0, 0), at(1, 1), at(1, 1)),
+        // Another worker of the same node.
+        (at(0, 0), at(0, 1), at(0, 1)),
+    ] {
+        let mut mesh = Mesh::new(3);
+        let others = [at(0, 1), at(1, 0), at(1, 1)].into_iter().filter(|other| *other != able);
+        let others: Vec<_> = others.map(|other| (other, 3 * one)).collect();
+        let left: Vec<_> =
+            [(short.clone(), one), (able.clone(), 9 * one)].into_iter().chain(others).collect();
+        hear(&mut mesh, &left);
+        let before = layout_of(&[(at(0, 0), 3), (at(0, 1), 1), (at(1, 0), 1), (at(1, 1), 1)]);
+        let costs = |layout: &Layout| {
+            let mut after = layout.clone();
+            after.add(&at(2, 0), Sends::NOTHING).expect("three nodes");
+            (price(&before.costs(), &after.costs()), after.relays(&node(2)))
+        };
+        let (plain, relays) = costs(&before);
+        assert!(relays.is_empty() && plain.contains(&(short.clone(), estimate::peer().all * 3)), "{plain:?}");
+        let mut heeds = before.clone();
+        heeds.heed(&mesh.field, mesh.now);
+        let (heeded, relays) = costs(&heeds);
+        assert_eq!(relays, BTreeMap::from([(node(0), by.clone())]));
+        assert!(heeded.iter().all(|(place, _)| *place != short), "{heeded:?}");
+        let of = |price: &[(WorkerAddress, Cost)], place: &WorkerAddress| {
+            price.iter().find(|(other, _)| other == place).map_or(0, |(_, cost)| cost.packets)
+        };
+        // All that the node sends goes through one worker, beside what that sends itself.
+        let own = if by.node == node(0) { 0 } else { one };
+        assert_eq!(of(&heeded, &by), 4 * one + own);
+        let all = |price: &[(WorkerAddress, Cost)]| price.iter().map(|(_, cost)| cost.packets).sum::<u64>();
+        assert_eq!(all(&heeded), all(&plain), "somebody has to send it");
+        heeds.heed_nothing();
+        assert_eq!(costs(&heeds), (plain, BTreeMap::new()));
+        // While each can send itself nobody does it for another, and nobody can who has no more.
+        for left in [3 * one + 40 * REFERENCE.packets / 20, one] {
+            let everywhere = [at(0, 0), at(0, 1), at(1, 0), at(1, 1)].map(|place| (place, left));
+            hear(&mut mesh, &everywhere);
+            heeds.heed(&mesh.field, mesh.now);
+            assert!(costs(&heeds).1.is_empty(), "{left}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_is_left_passes_on_no_more() {
+    let mut mesh = Mesh::new(3);
+    let one = estimate::peer().all.packets;
+    hear(&mut mesh, &[(at(0, 0), 0), (at(1, 0), 4 * one), (at(1, 1), 20 * one)]);
+    let mut layout = layout_of(&[(at(0, 0), 3), (at(1, 0), 1), (at(1, 1), 1)]);
+    layout.heed(&mesh.field, mesh.now);
+    layout.add(&at(2, 0), Sends::NOTHING).expect("three nodes");
+    let version = layout.version();
+    assert_eq!(layout.relays(&node(2)), BTreeMap::from([(node(0), at(1, 1))]));
+    layout.remove(&at(1, 1), estimate::peer());
+    assert_eq!(layout.relays(&node(2)), BTreeMap::from([(node(0), at(1, 0))]));
+    assert_ne!(layout.version(), version, "hosts are told");
+}
+
+#[test]
+fn a_room_goes_on_elsewhere_while_one_of_its_workers_can() {
+    let mut mesh = Mesh::new(4);
+    let (now, one) = (mesh.now, estimate::peer().all.packets);
+    // On none of the three workers does a listener find a place, who receives six; on the first there is not even enough to
+    // send two elsewhere.
+    let mut layout = layout_of(&[(at(0, 0), 2), (at(1, 0), 2), (at(2, 0), 2)]);
+    let left = [(at(0, 0), 2 * one), (at(1, 0), 6 * one - 1), (at(2, 0), 4 * one), (at(3, 0), 36 * one)];
+    let none = [at(0, 1), at(1, 1), at(2, 1), at(3, 1)].map(|at| (at, 0));
+    hear(&mut mesh, &[left, none].concat());
+    let first = |layout: &Layout| {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut search = Search::new(wish(3, false), layout, &mesh.field, now, &mut rng);
+        search.next(layout, &mesh.field, now)
+    };
+    let step = first(&layout);
+    assert!(matches!(&step, Step::Ask(proposal) if proposal.at != at(3, 0)), "in vain: {step:?}");
+    layout.heed(&mesh.field, now);
+    let step = first(&layout);
+    assert!(matches!(&step, Step::Ask(proposal) if proposal.at == at(3, 0)), "{step:?}");
+}
+
 #[test]
 fn who_moves_does_not_receive_itself() {
     let now = Instant::now();

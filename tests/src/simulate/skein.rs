@@ -158,6 +158,7 @@ impl Skein {
     fn charge(&mut self, key: u32) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
         let id: RoomId = name(format!("r{key}"));
+        room.truth.go_as(room.home.layout());
         let after = room.truth.costs();
         let before = std::mem::replace(&mut room.costs, after.clone());
         let peers = room.truth.peers();

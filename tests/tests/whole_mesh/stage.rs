@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use serde_json::json;
 use skein_proto::ids::NodeId;
-use skein_proto::operator::RoomDetail;
+use skein_proto::operator::{RoomDetail, RoomPeer};
 use skein_tests::peer::{Kind, Video, all_receive_from};
 use skein_tests::{Mesh, MeshBuilder, Peer, PeerOptions, SOON, run, wait};
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,6 +111,75 @@ fn sixty_listeners_get_three_presenters_through_a_relay_and_go_on_when_it_dies()
         for peer in behind.iter().chain(&near) {
             ensure!(peer.protoo().is_closed().is_none(), "{} is closed", peer.id());
         }
+        Ok(())
+    });
+}
+
+/// A room whose three presenters, who send some 80 packets a second each, are on a worker of 24 streams of 170, with as many
+/// listeners as it takes, and one listener on each node more. Answers how all of it is piped.
+async fn beyond_a_full_node(mesh: &Mesh, workers: usize) -> anyhow::Result<RoomDetail> {
+    let mut presenters = Vec::new();
+    for name in ["p1", "p2", "p3"] {
+        presenters.push(Peer::join(&mesh.node(0).ws(), presenter(name)).await?);
+    }
+    let mut listeners = Vec::new();
+    let join = async |entry: usize, number: usize| {
+        Peer::join(&mesh.node(entry).ws(), PeerOptions::new("stage", &format!("l{number:02}"))).await
+    };
+    let at_the_origin = async |worker: Option<u16>| {
+        let room = room(mesh, "stage").await?;
+        let here = |peer: &&RoomPeer| {
+            peer.host == *mesh.node(0).id() && worker.is_none_or(|worker| peer.worker == worker)
+        };
+        anyhow::Ok(room.peers.iter().filter(here).count())
+    };
+    ensure!(at_the_origin(Some(0)).await? == 3, "the presenters are together");
+    while at_the_origin(Some(0)).await? == 3 + listeners.len() {
+        ensure!(listeners.len() < 20, "a worker of 24 streams takes 20 who receive three");
+        listeners.push(join(0, listeners.len()).await?);
+    }
+    let before = at_the_origin(None).await?;
+    for entry in 1..mesh.nodes().len() {
+        listeners.push(join(entry, listeners.len()).await?);
+    }
+    let mut producers = Vec::new();
+    for presenter in &presenters {
+        producers.extend([presenter.producer(Kind::Audio)?, presenter.producer(Kind::Video)?]);
+    }
+    let all = listeners.iter().flat_map(|peer| producers.iter().map(move |one| (peer, one.as_str())));
+    all_receive_from(all, 20, SOON).await?;
+    let found = wait::until("all of it is everywhere", SOON, async || {
+        let room = room(mesh, "stage").await?;
+        let elsewhere = mesh.nodes().len() + workers - 2;
+        ensure!(room.pipes.len() == 6 * elsewhere, "{:#?}", room.pipes);
+        Ok(room)
+    })
+    .await?;
+    ensure!(at_the_origin(None).await? == before, "nobody had to leave");
+    Ok(found)
+}
+
+#[test]
+fn other_nodes_pass_on_what_the_presenters_node_has_no_space_to_send() {
+    run(90, async {
+        let small = MeshBuilder::new().nodes(4).set("placement.prefer", "entry");
+        let mesh = small.set_node(0, "media.streams_per_worker", "24").start().await?;
+        let room = beyond_a_full_node(&mesh, 1).await?;
+        ensure!(!relays(&room, 3)?.is_empty(), "{:#?}", room.pipes);
+        Ok(())
+    });
+}
+
+#[test]
+fn another_worker_sends_on_what_the_presenters_has_no_space_to_send() {
+    run(90, async {
+        let small = MeshBuilder::new().nodes(2).set("placement.prefer", "entry");
+        let small = small.set_node(0, "media.workers", "2");
+        let mesh = small.set_node(0, "media.streams_per_worker", "24").start().await?;
+        let room = beyond_a_full_node(&mesh, 2).await?;
+        let far = room.pipes.iter().filter(|pipe| pipe.to.node != *mesh.node(0).id());
+        let from: BTreeSet<_> = far.map(|pipe| (&pipe.from.node, pipe.from.worker)).collect();
+        ensure!(from == BTreeSet::from([(mesh.node(0).id(), 1)]), "{:#?}", room.pipes);
         Ok(())
     });
 }

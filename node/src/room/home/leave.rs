@@ -59,6 +59,7 @@ impl HomeRoom {
         if !self.is_settled() || self.leaving.at.is_some_and(|at| at > now) {
             return Vec::new();
         }
+        self.heed(field, now);
         let under_way = self.leaving(drains);
         let lately = |at: &Instant| now.saturating_duration_since(*at) < ASK_AGAIN;
         let mut may_go: Vec<_> = self

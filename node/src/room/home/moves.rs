@@ -117,7 +117,7 @@ impl HomeRoom {
 
     /// Who has to move, but not `but`, so that a newcomer who sends `sends` finds its place although `blocked` is full.
     pub fn make_room<R: Rng>(
-        &self,
+        &mut self,
         blocked: &WorkerAddress,
         sends: Sends,
         but: Option<SessionId>,
@@ -125,6 +125,7 @@ impl HomeRoom {
         now: Instant,
         rng: &mut R,
     ) -> Vec<Shift> {
+        self.heed(field, now);
         let may_go = |id: &SessionId| Some(*id) != but && self.can_move(id);
         shift::make_room(&self.seats, blocked, sends, field, may_go, now, rng)
     }
@@ -132,12 +133,13 @@ impl HomeRoom {
     /// Who goes from a worker where a newcomer who sends `sends` is in want to another one of the room, once other rooms have
     /// left so many packets a second more there.
     pub fn pass_on(
-        &self,
+        &mut self,
         blocked: &WorkerAddress,
         sends: Sends,
         field: &Field,
         now: Instant,
     ) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
+        self.heed(field, now);
         let left = field.left(blocked, now)?.packets;
         let short = self.layout().to_go_on(blocked, sends).saturating_sub(left);
         let goes = |id: &SessionId| self.can_move(id) && self.is_skein(id);
@@ -146,10 +148,17 @@ impl HomeRoom {
 
     /// Who has to move so that another room finds more on a worker; all of them, or it is in vain.
     /// Clients that would have to dial again stay, and where nobody waits for it so does who moved lately.
-    pub fn make_way<R: Rng>(&self, wish: &MakeWay, field: &Field, now: Instant, rng: &mut R) -> Vec<Shift> {
+    pub fn make_way<R: Rng>(
+        &mut self,
+        wish: &MakeWay,
+        field: &Field,
+        now: Instant,
+        rng: &mut R,
+    ) -> Vec<Shift> {
         if self.is_moving() || !self.pending.is_empty() || !self.is_settled() {
             return Vec::new();
         }
+        self.heed(field, now);
         let may_go = |id: &SessionId| if wish.urgent { self.can_move(id) } else { self.may_move(id, now) };
         let goes = |id: &SessionId| may_go(id) && self.is_skein(id);
         shift::make_way(&self.seats, wish, field, goes, now, rng)
@@ -174,6 +183,8 @@ impl HomeRoom {
             return None;
         }
         let grew = std::mem::take(&mut self.grew);
+        // Who passes on for another pays for it: that is for those in want.
+        self.seats.heed_nothing();
         let is_tight = field.is_tight();
         let looks =
             if self.is_pressed(field, now) { is_tight || rng.random_bool(RELIEF) } else { self.is_due(now) };

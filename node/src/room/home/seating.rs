@@ -3,6 +3,7 @@
 use super::{HomeRoom, PENDING_LIFE, Pending, Told, superseded};
 use crate::placement::choose::Wish;
 use crate::placement::estimate;
+use crate::placement::field::Field;
 use crate::placement::layout::Layout;
 use crate::placement::queue::Need;
 use crate::placement::relay::TooWide;
@@ -147,6 +148,11 @@ impl HomeRoom {
         let anywhere = WorkerAddress { node: "anywhere".parse().ok()?, worker: 0 };
         let all = Cost::new(u64::MAX, u64::MAX);
         Some(self.spread(&[(anywhere, all)])?.costs().into_values().sum())
+    }
+
+    /// Takes note of what the room's workers have left, before a place is sought; see [`Layout::heed`].
+    pub fn heed(&mut self, field: &Field, now: Instant) {
+        self.seats.heed(field, now);
     }
 
     /// How the room lies over workers, with those who are on their way.

@@ -470,7 +470,7 @@ fn in_a_full_mesh_others_make_way_for_the_remnant_of_a_room() {
 #[test]
 fn nobody_moves_twice_in_five_minutes_where_nobody_waits_for_it() {
     let (mut room, mut field, _, mut now) = draining(&["s1", "s2"], 100_000);
-    let mut goes = |room: &HomeRoom, urgent, now| {
+    let mut goes = |room: &mut HomeRoom, urgent, now| {
         field.hear(&node("n1"), figures(1_000, true), now);
         field.hear(&node("n2"), figures(100_000, true), now);
         let wish = MakeWay { room: room.id.clone(), at: host("n1"), packets: 1, avoid: Vec::new(), urgent };
@@ -482,14 +482,14 @@ fn nobody_moves_twice_in_five_minutes_where_nobody_waits_for_it() {
         room.hear(&node("n1"), HostMessage::MoveRefused(session(1)), now);
     };
     ask(&mut room, Cause::Need("why"), now);
-    assert_eq!(goes(&room, false, now).len(), 2, "that it had to move before does not count");
+    assert_eq!(goes(&mut room, false, now).len(), 2, "that it had to move before does not count");
     ask(&mut room, Cause::Balance("why"), now);
     now += SETTLED_FOR;
     assert!(!room.may_move(&session(1), now) && room.may_move(&session(2), now));
-    assert!(goes(&room, false, now).is_empty(), "one of the two has moved");
-    assert_eq!(goes(&room, true, now).len(), 2, "somebody would be refused");
+    assert!(goes(&mut room, false, now).is_empty(), "one of the two has moved");
+    assert_eq!(goes(&mut room, true, now).len(), 2, "somebody would be refused");
     now += Duration::from_secs(1);
-    assert_eq!(goes(&room, false, now).len(), 2);
+    assert_eq!(goes(&mut room, false, now).len(), 2);
 }
 
 #[test]

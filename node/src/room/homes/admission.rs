@@ -350,8 +350,9 @@ impl Homes {
         if !room.is_expected(who.peer, who.session) {
             return None;
         }
-        let now = Instant::now();
-        let step = search.next(room.layout(), &self.field.lock().field, now);
+        let (field, now) = (self.field.lock(), Instant::now());
+        room.heed(&field.field, now);
+        let step = search.next(room.layout(), &field.field, now);
         if let Step::Ask(proposal) = &step {
             room.sit(who.peer, who.session, &proposal.at, sends, now).ok()?;
         }

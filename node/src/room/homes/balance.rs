@@ -283,8 +283,8 @@ impl Homes {
         but: Option<SessionId>,
     ) -> bool {
         let shifts = {
-            let rooms = self.rooms.lock();
-            let Some(home) = rooms.get(room) else { return false };
+            let mut rooms = self.rooms.lock();
+            let Some(home) = rooms.get_mut(room) else { return false };
             let field = self.field.lock();
             home.room.make_room(blocked, sends, but, &field.field, Instant::now(), &mut rand::rng())
         };
@@ -296,8 +296,8 @@ impl Homes {
     /// for that, and waits until they have gone. Says whether somebody did.
     pub(super) async fn pass_on(&self, room: &RoomId, blocked: &WorkerAddress, sends: Sends) -> bool {
         let found = {
-            let rooms = self.rooms.lock();
-            let Some(home) = rooms.get(room) else { return false };
+            let mut rooms = self.rooms.lock();
+            let Some(home) = rooms.get_mut(room) else { return false };
             home.room.pass_on(blocked, sends, &self.field.lock().field, Instant::now())
         };
         let Some((shifts, to, packets)) = found else { return false };
@@ -366,7 +366,7 @@ impl Homes {
         if let Some(home) = self.elsewhere(room) {
             return Reply::NotHome(home);
         }
-        let shifts = match self.rooms.lock().get(room) {
+        let shifts = match self.rooms.lock().get_mut(room) {
             Some(home) => {
                 let field = self.field.lock();
                 home.room.make_way(&wish, &field.field, Instant::now(), &mut rand::rng())

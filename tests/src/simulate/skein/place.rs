@@ -36,6 +36,7 @@ impl Skein {
         let mut tried = 0;
         while tried < TRIES {
             let Some(room) = self.rooms.get_mut(&key) else { break };
+            room.home.heed(&self.hosts.field, now);
             match search.next(room.home.layout(), &self.hosts.field, now) {
                 Step::Ask(proposal) => {
                     tried += 1;
@@ -103,7 +104,7 @@ impl Skein {
 
     /// Moves peers of the room, but not `but`, off a worker. Says whether any went.
     fn make_room(&mut self, key: u32, blocked: &WorkerAddress, sends: Sends, but: Option<SessionId>) -> bool {
-        let Some(room) = self.rooms.get(&key) else { return false };
+        let Some(room) = self.rooms.get_mut(&key) else { return false };
         let shifts = room.home.make_room(blocked, sends, but, &self.hosts.field, self.now, &mut self.rng);
         self.shift(key, &shifts, Cause::NEWCOMER, false)
     }
@@ -112,7 +113,7 @@ impl Skein {
     fn pass_on(&mut self, key: u32, blocked: &WorkerAddress, sends: Sends) -> bool {
         let found = self
             .rooms
-            .get(&key)
+            .get_mut(&key)
             .and_then(|room| room.home.pass_on(blocked, sends, &self.hosts.field, self.now));
         let Some((shifts, to, packets)) = found else { return false };
         (packets == 0 || self.make_way(key, &to, packets, true))
