@@ -18,6 +18,8 @@ pub const ROOM_MADE: usize = 4;
 const MOST_NEW: usize = 12;
 /// How many workers are asked although gossip says that they are full: gossip is old, and only they know.
 const DESPITE: usize = 2;
+/// On how many workers that have nothing of the room others are asked to make way for it.
+const ELSEWHERE: usize = 2;
 
 /// A room has space where so many more of its peers fit.
 const ROOMY: u64 = 4;
@@ -57,7 +59,8 @@ pub struct Proposal {
 pub enum Step {
     /// Ask for these reservations.
     Ask(Proposal),
-    /// Peers of the room have to leave this worker first: it must carry what the peer sends to them, and cannot.
+    /// Peers have to leave this worker first: those of the room, as it must carry what the newcomer sends to them and cannot,
+    /// or those of others.
     MakeRoom(WorkerAddress),
     /// There is no place.
     GiveUp,
@@ -74,6 +77,8 @@ pub struct Search {
     doubtful: VecDeque<WorkerAddress>,
     blocked: BTreeSet<WorkerAddress>,
     despite: usize,
+    /// Workers without anything of the room on which nothing is lacking but there.
+    elsewhere: VecDeque<WorkerAddress>,
 }
 
 impl Search {
@@ -81,7 +86,16 @@ impl Search {
     pub fn new<R: Rng>(wish: Wish, layout: &Layout, field: &Field, now: Instant, rng: &mut R) -> Self {
         let all: VecDeque<_> = order(&wish, layout, field, now, rng).into();
         let (order, claim) = (all.clone(), Claim::Place);
-        Self { wish, all, claim, order, doubtful: VecDeque::new(), blocked: BTreeSet::new(), despite: 0 }
+        Self {
+            wish,
+            all,
+            claim,
+            order,
+            doubtful: VecDeque::new(),
+            blocked: BTreeSet::new(),
+            despite: 0,
+            elsewhere: VecDeque::new(),
+        }
     }
 
     /// What to do next.
@@ -119,6 +133,10 @@ impl Search {
             if lacking.is_empty() {
                 return Step::Ask(Proposal { claim, ..proposal });
             }
+            let is_elsewhere = layout.peers_at(&at) == 0 && lacking == [at.clone()];
+            if is_elsewhere && self.elsewhere.len() < ELSEWHERE && !self.elsewhere.contains(&at) {
+                self.elsewhere.push_back(at.clone());
+            }
             // Where the room is already, others may go to make room for it.
             let may_clear = |worker: &WorkerAddress| *worker != at || layout.peers_at(&at) > 0;
             self.blocked.extend(lacking.into_iter().filter(may_clear));
@@ -141,7 +159,7 @@ impl Search {
                 self.order = std::mem::take(&mut self.all);
                 self.next(layout, field, now)
             }
-            None => Step::GiveUp,
+            None => self.elsewhere.pop_front().map_or(Step::GiveUp, Step::MakeRoom),
         }
     }
 
@@ -192,8 +210,8 @@ fn needs(wish: &Wish, after: &Layout, at: &WorkerAddress) -> Outlook {
     Outlook { growth: growth(after, at, wish), spare: after.to_go_on(at, wish.sends) }
 }
 
-/// How much more has to be left on a worker for a peer to find a place on one that the room is on, packets a second: the
-/// least that helps, nothing where that is not what is lacking.
+/// How much more has to be left on a worker for a peer to find a place, packets a second: there, where the room is not on it,
+/// or else on one that the room is on. The least that helps, nothing where that is not what is lacking.
 pub fn lacks(wish: &Wish, layout: &Layout, worker: &WorkerAddress, field: &Field, now: Instant) -> u64 {
     let before = layout.costs();
     let left = field.left_for_others(worker, now).unwrap_or_default().packets;
@@ -201,7 +219,10 @@ pub fn lacks(wish: &Wish, layout: &Layout, worker: &WorkerAddress, field: &Field
         let demands = propose(wish, layout, &before, at)?.demands;
         demands.into_iter().find(|(other, _)| other == worker).map(|(_, cost)| cost.packets)
     };
-    let lacks = layout.workers().filter_map(|(at, _)| needs(at)?.checked_sub(left));
+    let is_here = layout.peers_at(worker) > 0;
+    let places = layout.workers().map(|(at, _)| at).filter(|_| is_here);
+    let places = places.chain(Some(worker).filter(|_| !is_here));
+    let lacks = places.filter_map(|at| needs(at)?.checked_sub(left));
     lacks.filter(|lack| *lack > 0).min().unwrap_or_default()
 }
 

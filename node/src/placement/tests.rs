@@ -1,6 +1,6 @@
 //! What holds for placement whatever comes: nothing above budget, all or nothing, and the same under the same seed.
 
-use super::choose::{Search, Step, Wish, propose};
+use super::choose::{self, Search, Step, Wish, propose};
 use super::field::{Field, NodeFigures, WorkerFigures};
 use super::layout::{Costs, Layout, price};
 use super::ledger::{Budget, Ledger, RESERVATION_LIFE};
@@ -531,6 +531,27 @@ fn a_room_goes_on_elsewhere_while_one_of_its_workers_can() {
     layout.heed(&mesh.field, now);
     let step = first(&layout);
     assert!(matches!(&step, Step::Ask(proposal) if proposal.at == at(3, 0)), "{step:?}");
+}
+
+#[test]
+fn others_make_way_where_the_room_is_not() {
+    let mut mesh = Mesh::new(2);
+    let (now, one) = (mesh.now, estimate::peer().all.packets);
+    let layout = layout_of(&[(at(0, 0), 3)]);
+    hear(&mut mesh, &[(at(0, 0), 8 * one), (at(0, 1), 0), (at(1, 0), 4 * one), (at(1, 1), 0)]);
+    let mut search = Search::new(wish(0, true), &layout, &mesh.field, now, &mut StdRng::seed_from_u64(1));
+    let mut makes_room = Vec::new();
+    for _ in 0..16 {
+        match search.next(&layout, &mesh.field, now) {
+            Step::Ask(proposal) => search.refused(&proposal.at, &proposal.at),
+            Step::MakeRoom(at) => makes_room.push(at),
+            Step::GiveUp => break,
+        }
+    }
+    assert!(makes_room.contains(&at(1, 0)), "{makes_room:?}");
+    let lacks = choose::lacks(&wish(0, true), &layout, &at(1, 0), &mesh.field, now);
+    // What three send, and what it sends itself to their worker.
+    assert!(lacks > 0 && lacks < 4 * one, "{lacks}");
 }
 
 #[test]
