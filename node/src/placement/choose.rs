@@ -6,7 +6,7 @@ use rand::Rng;
 use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{NodeId, WorkerAddress};
 use skein_proto::rpc::{Claim, Outlook};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 /// How many places are asked before the mesh counts as full.
@@ -75,7 +75,8 @@ pub struct Search {
     claim: Claim,
     order: VecDeque<WorkerAddress>,
     doubtful: VecDeque<WorkerAddress>,
-    blocked: BTreeSet<WorkerAddress>,
+    /// Workers that lack something, with how many places are not to be had for that.
+    blocked: BTreeMap<WorkerAddress, usize>,
     despite: usize,
     /// Workers without anything of the room on which nothing is lacking but there.
     elsewhere: VecDeque<WorkerAddress>,
@@ -92,7 +93,7 @@ impl Search {
             claim,
             order,
             doubtful: VecDeque::new(),
-            blocked: BTreeSet::new(),
+            blocked: BTreeMap::new(),
             despite: 0,
             elsewhere: VecDeque::new(),
         }
@@ -139,7 +140,9 @@ impl Search {
             }
             // Where the room is already, others may go to make room for it.
             let may_clear = |worker: &WorkerAddress| *worker != at || layout.peers_at(&at) > 0;
-            self.blocked.extend(lacking.into_iter().filter(may_clear));
+            for worker in lacking.into_iter().filter(may_clear) {
+                *self.blocked.entry(worker).or_default() += 1;
+            }
             self.doubtful.push_back(at);
         }
         while let Some(at) = self.doubtful.pop_front() {
@@ -151,8 +154,12 @@ impl Search {
                 return Step::Ask(Proposal { claim: self.claim, ..proposal });
             }
         }
-        match self.blocked.pop_first() {
-            Some(worker) => Step::MakeRoom(worker),
+        let worst = self.blocked.iter().max_by_key(|(_, places)| **places).map(|(worker, _)| worker.clone());
+        match worst {
+            Some(worker) => {
+                self.blocked.remove(&worker);
+                Step::MakeRoom(worker)
+            }
             // Once more, for what is otherwise kept for the rooms that are there.
             None if self.claim == Claim::Place => {
                 self.claim = Claim::LastPlace;
@@ -166,7 +173,7 @@ impl Search {
     /// A worker refused its part of a proposal for `at`.
     pub fn refused(&mut self, at: &WorkerAddress, by: &WorkerAddress) {
         if at != by {
-            self.blocked.insert(by.clone());
+            *self.blocked.entry(by.clone()).or_default() += 1;
         }
     }
 }

@@ -534,6 +534,25 @@ fn a_room_goes_on_elsewhere_while_one_of_its_workers_can() {
 }
 
 #[test]
+fn room_is_made_first_where_it_is_lacking_for_most_places() {
+    let mut mesh = Mesh::new(4);
+    let (now, one) = (mesh.now, estimate::peer().all.packets);
+    // Wherever a newcomer goes, the third worker has to send on what it sends, and cannot; the others only cannot have it there.
+    let layout = layout_of(&[(at(0, 0), 2), (at(1, 0), 2), (at(2, 0), 2)]);
+    let left = [(at(0, 0), 5 * one), (at(1, 0), 5 * one), (at(2, 0), 2 * one), (at(3, 0), 36 * one)];
+    let none = [at(0, 1), at(1, 1), at(2, 1), at(3, 1)].map(|at| (at, 0));
+    hear(&mut mesh, &[left, none].concat());
+    let mut search = Search::new(wish(3, true), &layout, &mesh.field, now, &mut StdRng::seed_from_u64(1));
+    let step = loop {
+        match search.next(&layout, &mesh.field, now) {
+            Step::Ask(proposal) => search.refused(&proposal.at, &proposal.at),
+            step => break step,
+        }
+    };
+    assert_eq!(step, Step::MakeRoom(at(2, 0)));
+}
+
+#[test]
 fn others_make_way_where_the_room_is_not() {
     let mut mesh = Mesh::new(2);
     let (now, one) = (mesh.now, estimate::peer().all.packets);
