@@ -227,9 +227,8 @@ pub fn lacks(wish: &Wish, layout: &Layout, worker: &WorkerAddress, field: &Field
         demands.into_iter().find(|(other, _)| other == worker).map(|(_, cost)| cost.packets)
     };
     let is_here = layout.peers_at(worker) > 0;
-    let places = layout.workers().map(|(at, _)| at).filter(|_| is_here);
-    let places = places.chain(Some(worker).filter(|_| !is_here));
-    let lacks = places.filter_map(|at| needs(at)?.checked_sub(left));
+    let places = if is_here { layout.workers().map(|(at, _)| at).collect() } else { vec![worker] };
+    let lacks = places.into_iter().filter_map(|at| needs(at)?.checked_sub(left));
     lacks.filter(|lack| *lack > 0).min().unwrap_or_default()
 }
 

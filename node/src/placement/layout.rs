@@ -134,8 +134,7 @@ impl Layout {
 
     /// Whether a node has peers.
     pub fn has_node(&self, node: &NodeId) -> bool {
-        let first = WorkerAddress { node: node.clone(), worker: 0 };
-        self.parts.range(first..).next().is_some_and(|(at, _)| at.node == *node)
+        self.parts_of(node).next().is_some()
     }
 
     fn nodes(&self) -> impl Iterator<Item = &NodeId> {
@@ -144,11 +143,12 @@ impl Layout {
     }
 
     fn node_sends(&self, node: &NodeId) -> Sends {
+        self.parts_of(node).fold(Sends::NOTHING, |sum, (_, part)| sum.plus(part.sends))
+    }
+
+    fn parts_of(&self, node: &NodeId) -> impl Iterator<Item = (&WorkerAddress, &Part)> + Clone {
         let first = WorkerAddress { node: node.clone(), worker: 0 };
-        self.parts
-            .range(first..)
-            .take_while(|(at, _)| at.node == *node)
-            .fold(Sends::NOTHING, |sum, (_, part)| sum.plus(part.sends))
+        self.parts.range(first..).take_while(move |(at, _)| at.node == *node)
     }
 
     /// One more peer.
@@ -179,10 +179,11 @@ impl Layout {
         let _ = self.send(at, sends, Sends::NOTHING);
         if last {
             self.parts.remove(at);
-            for (origin, tree) in &mut self.trees {
-                self.version += u64::from(tree.leave(origin, at));
-            }
-            if !self.has_node(&at.node) {
+            if self.has_node(&at.node) {
+                for (origin, tree) in &mut self.trees {
+                    self.version += u64::from(tree.leave(origin, at));
+                }
+            } else {
                 self.version += 1;
                 self.trees.remove(&at.node);
                 for tree in self.trees.values_mut() {
@@ -295,8 +296,7 @@ impl Layout {
     }
 
     fn workers_of(&self, node: &NodeId) -> impl Iterator<Item = &WorkerAddress> + Clone {
-        let first = WorkerAddress { node: node.clone(), worker: 0 };
-        self.parts.range(first..).map(|(at, _)| at).take_while(move |at| at.node == *node)
+        self.parts_of(node).map(|(at, _)| at)
     }
 
     /// Whether one more node would get some producers through others.

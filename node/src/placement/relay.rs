@@ -1,4 +1,5 @@
-//! Who passes a room's producers on to whom, where a room spans so many nodes that their origin cannot send to all.
+//! Who passes a room's producers on to whom, where a room spans so many nodes that their origin cannot send to all, or the
+//! origin has too little left for that.
 //!
 //! One tree for each node that has producers: it sends to at most `fan_out` nodes, and each of those, as a relay, to at
 //! most `fan_out` more. A producer so crosses at most two pipes between nodes, and reaches
