@@ -3,7 +3,7 @@
 //!
 //! It is always a little old. Nothing is decided by it but whom to ask first.
 
-use super::ledger::kept_for_moves;
+use super::ledger::{kept_for_moves, overdraft};
 use super::queue::Level;
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -239,6 +239,13 @@ impl Field {
     pub fn left_for_others(&self, at: &WorkerAddress, now: Instant) -> Option<Cost> {
         let left = self.left(at, now)?;
         Some(Cost::new(left.packets.saturating_sub(kept_for_moves(self.total(at))), left.bits))
+    }
+
+    /// What is left on a worker for those who leave it: one that carries more than it should lets them go all the same.
+    pub fn left_to_leave(&self, at: &WorkerAddress, now: Instant) -> Option<Cost> {
+        let left = self.left(at, now)?;
+        let packets = if self.is_over(at) { overdraft(self.total(at)) } else { left.packets };
+        Some(Cost::new(packets, left.bits))
     }
 
     /// How full a worker is with so many packets a second more: 0 is empty, 1 is full.

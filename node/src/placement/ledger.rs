@@ -29,6 +29,13 @@ pub fn kept_for_moves(worker_packets: u64) -> u64 {
     (worker_packets / 100).max(small_room.min(worker_packets / 20))
 }
 
+/// How much a worker that carries more than it should already, since people there went on to send, grants at once to those who
+/// leave it: what they receive elsewhere has to be sent there before they are gone. Without this nobody could ever leave it.
+/// A tenth of its packets a second.
+pub fn overdraft(worker_packets: u64) -> u64 {
+    worker_packets / 10
+}
+
 /// What a host can carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -226,6 +233,14 @@ impl Ledger {
         self.budget.worker_packets.saturating_sub((book.used + book.held()).packets)
     }
 
+    /// What those may take who leave a worker.
+    fn packets_left_to_leave(&self, book: &Book) -> u64 {
+        if book.used.packets <= self.budget.worker_packets {
+            return self.packets_left(book);
+        }
+        overdraft(self.budget.worker_packets).saturating_sub(book.held().packets)
+    }
+
     /// Time passes: what was promised for too long is free again.
     pub fn expire(&mut self, now: Instant) {
         for book in &mut self.books {
@@ -282,8 +297,10 @@ impl Ledger {
                 (Claim::Place | Claim::LastPlace, _) | (Claim::Move, true) => kept,
                 (Claim::Move, false) => 0,
             };
+            let lets_go = *claim == Claim::Move && !is_new;
             let left = Cost::new(self.packets_left(book), self.bits_left());
-            if cost.packets.saturating_add(spare) > left.packets.max(spare)
+            let packets = if lets_go { self.packets_left_to_leave(book) } else { left.packets };
+            if cost.packets.saturating_add(spare) > packets.max(spare)
                 || bits > left.bits
                 || (book.closed && cost != Cost::ZERO)
             {

@@ -3,6 +3,10 @@
 //!
 //! A move is make-before-break: for a while the peer is in both places, and that has to fit everywhere.
 
+mod exchange;
+
+pub use exchange::{exchange, pass_on};
+
 use super::choose::is_roomy;
 use super::field::{Field, Need};
 use super::layout::{Costs, Layout, price};
@@ -22,8 +26,6 @@ const MOST_PLACES: usize = 6;
 const MOST_MOVED: usize = 64;
 /// How many peers of a room make way at once for another room.
 const MAKE_WAY: usize = 6;
-/// How many peers of a room other rooms make way for at most, where that only brings it together.
-const REMNANT: u64 = 10;
 
 /// One peer that moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +153,7 @@ fn just_enough(
     let before = layout.costs();
     let mut lies = layout.clone();
     for (index, (_, seat)) in going.iter().enumerate() {
-        lies = can_go(&before, &lies, seat, to, field, now)?;
+        lies = can_go(&before, &lies, seat, to, |at| field.left(at, now), field, now)?;
         if goes_on(&before, &lies, &[from, to], sends, field, now) {
             return Some(shifts(going.get(..=index)?, to));
         }
@@ -176,7 +178,8 @@ fn part(
     let places = places.iter().filter(|to| is_large || layout.peers_at(to) > 0);
     let mut best = Vec::new();
     for to in places {
-        let (count, lies) = can_some_go(&before, layout, going, to, field, now);
+        let left = |at: &WorkerAddress| field.left(at, now);
+        let (count, lies) = can_some_go(&before, layout, going, to, left, field, now);
         if count > best.len() && helps(&before, &lies, to) {
             best = shifts(going.get(..count).unwrap_or_default(), to);
         }
@@ -215,24 +218,25 @@ fn clear(
             return None;
         }
         let (id, seat) = movable.get_mut(worst)?.pop()?;
-        lies = can_go(&before, &lies, seat, to, field, now)?;
+        lies = can_go(&before, &lies, seat, to, |at| field.left(at, now), field, now)?;
         found.push(Shift { session: *id, from: seat.at.clone(), to: to.clone() });
     }
     None
 }
 
-/// Whether a peer can go to another worker. Answers how the room lies afterwards.
+/// Whether a peer can go to another worker, where the others have so much left for that. Answers how the room lies afterwards.
 fn can_go(
     before: &Costs,
     lies: &Layout,
     seat: &Seat,
     to: &WorkerAddress,
+    left: impl Fn(&WorkerAddress) -> Option<Cost>,
     field: &Field,
     now: Instant,
 ) -> Option<Layout> {
     let (most, after) = moving(lies, seat, to)?;
     let fits = |(at, cost): &(WorkerAddress, Cost)| {
-        let left = if at == to { field.left_for_others(at, now) } else { field.left(at, now) };
+        let left = if at == to { field.left_for_others(at, now) } else { left(at) };
         left.is_none_or(|left| cost.fits(left))
     };
     price(before, &most).iter().all(fits).then_some(after)
@@ -244,18 +248,20 @@ fn can_some_go(
     layout: &Layout,
     going: &[(&SessionId, &Seat)],
     to: &WorkerAddress,
+    left: impl Fn(&WorkerAddress) -> Option<Cost>,
     field: &Field,
     now: Instant,
 ) -> (usize, Layout) {
     let (mut lies, mut count) = (layout.clone(), 0);
     for (_, seat) in going {
-        let Some(after) = can_go(before, &lies, seat, to, field, now) else { break };
+        let Some(after) = can_go(before, &lies, seat, to, &left, field, now) else { break };
         (lies, count) = (after, count + 1);
     }
     (count, lies)
 }
 
-/// Whether all of these can go, one after the other. Answers how the room lies afterwards.
+/// Whether all of these, which is all that the room has on a worker, can go, one after the other; also where that carries
+/// more than it should. Answers how the room lies afterwards.
 fn can_all_go(
     before: &Costs,
     layout: &Layout,
@@ -264,7 +270,8 @@ fn can_all_go(
     field: &Field,
     now: Instant,
 ) -> Option<Layout> {
-    let (count, lies) = can_some_go(before, layout, going, to, field, now);
+    let left = |at: &WorkerAddress| field.left_to_leave(at, now);
+    let (count, lies) = can_some_go(before, layout, going, to, left, field, now);
     (count == going.len()).then_some(lies)
 }
 
@@ -335,7 +342,15 @@ pub fn relieve<R: Rng>(
         if seats.layout().peers_at(&to) == 0 && left.packets < least {
             continue;
         }
-        let (count, lies) = can_some_go(&before, seats.layout(), &there, &to, field, now);
+        let some_go = |left: &dyn Fn(&WorkerAddress) -> Option<Cost>| {
+            can_some_go(&before, seats.layout(), &there, &to, left, field, now)
+        };
+        let (mut count, mut lies) = some_go(&|at| field.left_to_leave(at, now));
+        if count < there.len() && is_over && field.is_tight() {
+            // Where everything is full, one worker more costs others their place: only who goes altogether may do it at
+            // the cost of a worker that carries too much already.
+            (count, lies) = some_go(&|at| field.left(at, now));
+        }
         let after = lies.costs();
         if count == there.len() {
             let more = cost(&after, &to).saturating_sub(cost(&before, &to));
@@ -410,7 +425,7 @@ pub fn leave<R: Rng>(
         let places =
             known.entry(&seat.at).or_insert_with(|| places(layout, &seat.at, 0, &[], field, now, rng));
         let place = kept.or_else(|| {
-            let go = |to| can_go(&before, &lies, seat, to, field, now);
+            let go = |to| can_go(&before, &lies, seat, to, |at| field.left_to_leave(at, now), field, now);
             places.iter().find_map(|to| Some((to, go(to)?)))
         });
         if let Some((to, after)) = place {
@@ -461,8 +476,9 @@ fn places<R: Rng>(
 
 /// Whether each worker of a room can send to one more. That is what a full mesh lacks first, and it is soon seen.
 fn can_spread(layout: &Layout, field: &Field, now: Instant) -> bool {
-    let can_send =
-        |at: &WorkerAddress| field.left(at, now).is_none_or(|left| layout.way_out(at) <= left.packets);
+    let can_send = |at: &WorkerAddress| {
+        field.left_to_leave(at, now).is_none_or(|left| layout.way_out(at) <= left.packets)
+    };
     layout.peers() <= 1 || layout.has_relays() || layout.workers().all(|(at, _)| can_send(at))
 }
 
@@ -517,83 +533,6 @@ pub fn bring_together(
         }
     }
     Vec::new()
-}
-
-/// Who had better go to another worker of the room, once others have left that: all of the worker with the fewest of its
-/// peers whom that can be said of, at most [`REMNANT`]. Answers also where to, and how much more has to be left there,
-/// packets a second: where that is least, and what is kept there for those who leave is left alone.
-pub fn exchange(
-    seats: &Seats,
-    field: &Field,
-    may_move: impl Fn(&SessionId) -> bool,
-    now: Instant,
-) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
-    let layout = seats.layout();
-    let workers = fewest_first(layout);
-    let before = layout.costs();
-    workers.iter().filter(|(peers, _)| *peers <= REMNANT).find_map(|(_, from)| {
-        let there: Vec<_> = seats.iter().filter(|(_, seat)| seat.at == *from).collect();
-        let all = there.iter().all(|(id, _)| may_move(id));
-        all.then(|| to_another(&before, layout, &there, from, field, now)).flatten()
-    })
-}
-
-/// Who goes from a worker where `packets` a second are missing to another one of the room, once others have left that; those
-/// who send least first, and at most [`MAKE_WAY`]. Answers the same as [`exchange`].
-pub fn pass_on(
-    seats: &Seats,
-    from: &WorkerAddress,
-    packets: u64,
-    field: &Field,
-    may_move: impl Fn(&SessionId) -> bool,
-    now: Instant,
-) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
-    let layout = seats.layout();
-    let mut going = movable(seats, from, may_move);
-    going.truncate(how_many(layout, packets).min(MAKE_WAY));
-    let somebody = !going.is_empty();
-    somebody.then(|| to_another(&layout.costs(), layout, &going, from, field, now)).flatten()
-}
-
-/// To which other worker of the room these had better go, and how much more has to be left there: where that is least.
-fn to_another(
-    before: &Costs,
-    layout: &Layout,
-    going: &[(&SessionId, &Seat)],
-    from: &WorkerAddress,
-    field: &Field,
-    now: Instant,
-) -> Option<(Vec<Shift>, WorkerAddress, u64)> {
-    let others = layout.workers().map(|(at, _)| at).filter(|at| *at != from && field.takes(&at.node, now));
-    let lacking = others
-        .filter_map(|to| Some((to, field.lacks(to, taken(before, layout, going, to, field, now)?, now)?)));
-    let (to, packets) = lacking.min_by_key(|(_, packets)| *packets)?;
-    Some((shifts(going, to), to.clone(), packets))
-}
-
-/// What it takes at most on a worker that these go to, one after the other, packets a second. None where it is another
-/// worker that has too little left for that.
-fn taken(
-    before: &Costs,
-    layout: &Layout,
-    going: &[(&SessionId, &Seat)],
-    to: &WorkerAddress,
-    field: &Field,
-    now: Instant,
-) -> Option<u64> {
-    let (mut lies, mut takes) = (layout.clone(), 0);
-    for (_, seat) in going {
-        let (most, after) = moving(&lies, seat, to)?;
-        for (at, cost) in price(before, &most) {
-            if at == *to {
-                takes = takes.max(cost.packets);
-            } else if field.left(&at, now).is_some_and(|left| !cost.fits(left)) {
-                return None;
-            }
-        }
-        lies = after;
-    }
-    Some(takes)
 }
 
 #[cfg(test)]

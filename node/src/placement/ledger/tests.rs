@@ -133,6 +133,28 @@ fn what_is_spare_is_for_rooms_to_go_on_elsewhere_and_what_is_kept_for_those_who_
 }
 
 #[test]
+fn who_leaves_a_worker_that_carries_too_much_may_take_more_there() {
+    let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
+    let leave = |ledger: &mut Ledger, n, cost| ledger.reserve(&wish("r", n, &[(0, packets(cost))]), now);
+    ledger.charge(&room("a"), 0, Cost::ZERO, packets(1000));
+    assert!(leave(&mut ledger, 1, 1).is_err(), "it is full, and no more than that");
+    ledger.charge(&room("a"), 0, packets(1000), packets(1001));
+    let newcomer = Reserve { claim: Claim::LastPlace, ..wish("r", 2, &[(0, packets(1))]) };
+    assert!(ledger.reserve(&newcomer, now).is_err());
+    let comes = Reserve { at: Some((0, Outlook::default())), ..wish("r", 3, &[(0, packets(1))]) };
+    assert!(ledger.reserve(&comes, now).is_err(), "who moves there is one more");
+    assert!(leave(&mut ledger, 4, 60).is_ok());
+    let full = leave(&mut ledger, 5, 41);
+    assert_eq!(
+        full,
+        Err(Full { worker: 0, left: Cost::new(0, 10_000) }),
+        "a tenth at once, and none of it is free"
+    );
+    assert!(leave(&mut ledger, 6, 40).is_ok());
+    assert_eq!(ledger.figures(0).free, 0);
+}
+
+#[test]
 fn a_closed_worker_takes_nothing() {
     let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
     ledger.close(0, true);

@@ -1,9 +1,12 @@
 //! What is seen before it is counted peer by peer must be so; and who goes ahead helps, and nobody has to come back.
 
+use super::exchange::REMNANT;
 use super::*;
 use crate::placement::estimate;
 use crate::placement::field::{NodeFigures, WorkerFigures};
 use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use skein_proto::capacity::REFERENCE;
 
 const TOTAL: u64 = 200 * REFERENCE.packets;
@@ -19,6 +22,11 @@ fn field(free: &[u64], now: Instant) -> Field {
 
 /// The same, of which so many are spare.
 fn field_with(free: &[u64], spare: u64, now: Instant) -> Field {
+    field_over(free, spare, &[], now)
+}
+
+/// The same, where some carry more than they should.
+fn field_over(free: &[u64], spare: u64, over: &[usize], now: Instant) -> Field {
     let mut field = Field::default();
     for (n, free) in free.iter().copied().enumerate() {
         let figures = NodeFigures {
@@ -26,7 +34,7 @@ fn field_with(free: &[u64], spare: u64, now: Instant) -> Field {
             free_bits: u64::MAX,
             region: "here".to_owned(),
             zone: String::new(),
-            over: Vec::new(),
+            over: over.iter().filter(|over| **over == n).map(|_| 0).collect(),
             takes: true,
         };
         field.hear(&at(n).node, figures, now);
@@ -103,9 +111,9 @@ proptest! {
     ) {
         let now = Instant::now();
         let kept = crate::placement::ledger::kept_for_moves(TOTAL);
-        let seats = seats(&peers, now);
+        let (seats, next) = (seats(&peers, now), estimate::peer());
         let layout = seats.layout();
-        let Some((shifts, to, packets)) = exchange(&seats, &field_with(&free, kept, now), |_| true, now) else {
+        let Some((shifts, to, packets)) = exchange(&seats, next, &field_with(&free, kept, now), |_| true, now) else {
             return Ok(());
         };
         let from = &shifts[0].from;
@@ -116,7 +124,14 @@ proptest! {
         let free: Vec<_> = free.iter().enumerate().map(|(n, free)| left(n, *free)).collect();
         let field = field_with(&free, kept, now);
         let there: Vec<_> = seats.iter().filter(|(_, seat)| seat.at == *from).collect();
-        prop_assert!(can_all_go(&layout.costs(), layout, &there, &to, &field, now).is_some());
+        let before = layout.costs();
+        let after = can_all_go(&before, layout, &there, &to, &field, now);
+        let goes_on = |lies: &Layout| {
+            let more = price(&before, &lies.costs()).into_iter().find(|(at, _)| *at == to);
+            let more = more.map_or(0, |(_, cost)| cost.packets);
+            field.left(&to, now).is_some_and(|left| left.packets >= more + lies.to_go_on(&to, next))
+        };
+        prop_assert!(after.as_ref().is_some_and(goes_on), "it fits, and the room can leave again");
     }
 }
 
@@ -125,17 +140,18 @@ fn peers_pass_on_to_another_worker_of_the_room_once_others_have_left_that() {
     let now = Instant::now();
     let seats = seats(&[(0, true), (0, true), (0, true), (1, true), (2, true)], now);
     let received = seats.layout().received().packets;
+    let next = estimate::peer();
     // Nothing is left where they are, and most of what they take on the last of the three.
     let field = field(&[0, 0, received - 1, TOTAL], now);
-    let found = pass_on(&seats, &at(0), 1, &field, |_| true, now);
+    let found = pass_on(&seats, &at(0), 1, next, &field, |_| true, now);
     let Some((shifts, to, packets)) = found else { panic!("there is another worker") };
     assert_eq!((shifts.len(), to), (1, at(2)), "one is enough, and there least has to be left");
     assert!(packets > 0);
-    let few = pass_on(&seats, &at(0), received + 1, &field, |_| true, now);
+    let few = pass_on(&seats, &at(0), received + 1, next, &field, |_| true, now);
     assert_eq!(few.map(|(shifts, ..)| shifts.len()), Some(2));
-    assert_eq!(pass_on(&seats, &at(0), 1, &field, |_| false, now), None, "all must stay");
+    assert_eq!(pass_on(&seats, &at(0), 1, next, &field, |_| false, now), None, "all must stay");
     let alone = self::seats(&[(0, true), (0, true)], now);
-    assert_eq!(pass_on(&alone, &at(0), 1, &field, |_| true, now), None, "the room is nowhere else");
+    assert_eq!(pass_on(&alone, &at(0), 1, next, &field, |_| true, now), None, "the room is nowhere else");
 }
 
 #[test]
@@ -166,4 +182,25 @@ fn a_mesh_is_tight_when_no_worker_is_nearly_empty() {
     assert!(!field(&[0, TOTAL, 0], now).is_tight());
     assert!(!field(&[0, TOTAL * 3 / 4, 0], now).is_tight());
     assert!(field(&[0, TOTAL / 2, TOTAL / 2], now).is_tight());
+}
+
+#[test]
+fn a_room_leaves_a_worker_that_carries_too_much() {
+    let now = Instant::now();
+    let small = seats(&[(0, true), (0, true)], now);
+    let gone = |seats: &Seats, field: &Field| {
+        let mut rng = StdRng::seed_from_u64(1);
+        relieve(seats, &at(0), estimate::peer(), field, |_| true, now, &mut rng).len()
+    };
+    let full = [0, TOTAL / 2, 0];
+    assert_eq!(gone(&small, &field(&full, now)), 0, "it is full: nothing more is sent from there");
+    assert_eq!(gone(&small, &field_over(&full, 0, &[0], now)), 2);
+    // More than fits anywhere. Where everything is full, one worker more would cost others their place.
+    let large = seats(&[(0, true); 12], now);
+    assert_eq!(gone(&large, &field_over(&full, 0, &[0], now)), 0);
+    let room = [0, TOTAL / 4 * 3, 0];
+    assert!(
+        (1..12).contains(&gone(&large, &field_over(&room, 0, &[0], now))),
+        "where there is space, some go"
+    );
 }

@@ -143,7 +143,7 @@ impl HomeRoom {
         let left = field.left(blocked, now)?.packets;
         let short = self.layout().to_go_on(blocked, sends).saturating_sub(left);
         let goes = |id: &SessionId| self.can_move(id) && self.is_skein(id);
-        shift::pass_on(&self.seats, blocked, short, field, goes, now)
+        shift::pass_on(&self.seats, blocked, short, sends, field, goes, now)
     }
 
     /// Who has to move so that another room finds more on a worker; all of them, or it is in vain.
@@ -260,7 +260,7 @@ impl HomeRoom {
         if is_stage || !field.is_tight() {
             return None;
         }
-        let (mut then, at, packets) = shift::exchange(&self.seats, field, goes, now)?;
+        let (mut then, at, packets) = shift::exchange(&self.seats, self.next(), field, goes, now)?;
         then.truncate(most);
         Some(Better::Clear { at, packets, then, otherwise: Vec::new() })
     }
