@@ -187,7 +187,7 @@ pub struct Clear {
     pub worker: u16,
     /// How much more it needs there, packets a second.
     pub packets: u64,
-    /// The workers that it is on: nobody makes way to there.
+    /// The workers that it stays on: nobody makes way to there.
     pub avoid: Vec<WorkerAddress>,
     /// Whether somebody waits for it, or the room only lies better then.
     pub urgent: bool,

@@ -329,7 +329,8 @@ impl Skein {
                 self.shift(key, &shifts, Cause::BETTER, false);
             }
             Some(Better::Clear { at, packets, then, otherwise }) => {
-                if packets == 0 || self.make_way(key, &at, packets, false) {
+                let leaves = then.first().map(|shift| shift.from.clone());
+                if packets == 0 || self.make_way(key, &at, packets, leaves.as_ref(), false) {
                     self.shift(key, &then, Cause::BETTER, true);
                 } else {
                     self.shift(key, &otherwise, Cause::BETTER, false);
@@ -421,8 +422,12 @@ impl Policy for Skein {
             Some(at) => {
                 room.home.admitted(&id, session, None);
                 let seat = Seat { session, at, role, media, says: media };
+                // Only what the newcomer brings counts, not what it takes to have others leave.
+                self.overloads = false;
                 self.arrive(key.room, key.peer, seat, None);
+                let overloads = self.overloads;
                 self.better(key.room);
+                self.overloads = overloads;
                 Outcome::Admitted { waited }
             }
             None => {

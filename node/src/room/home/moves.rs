@@ -44,7 +44,7 @@ pub enum Better {
         at: WorkerAddress,
         /// How much more has to be left there, packets a second.
         packets: u64,
-        /// Who of the room moves then.
+        /// Who of the room moves there then, from one worker that it is about to leave.
         then: Vec<Shift>,
         /// Who moves if they cannot.
         otherwise: Vec<Shift>,
@@ -162,6 +162,13 @@ impl HomeRoom {
         let may_go = |id: &SessionId| if wish.urgent { self.can_move(id) } else { self.may_move(id, now) };
         let goes = |id: &SessionId| may_go(id) && self.is_skein(id);
         shift::make_way(&self.seats, wish, field, goes, now, rng)
+    }
+
+    /// The workers that those who make way for the room had better not go to: it would be in want there next. One that it
+    /// leaves for that, `leaves`, is as good as any other: two rooms change places so.
+    pub fn avoids(&self, leaves: Option<&WorkerAddress>) -> Vec<WorkerAddress> {
+        let workers = self.layout().workers().map(|(at, _)| at);
+        workers.filter(|at| Some(*at) != leaves).cloned().collect()
     }
 
     /// About what is free on a worker, packets a second, when so many peers have left it.

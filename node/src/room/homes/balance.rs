@@ -138,7 +138,8 @@ impl Homes {
                 self.begin_moves(room, &shifts, Cause::BETTER).await;
             }
             Better::Clear { at, packets, then, otherwise } => {
-                if packets == 0 || self.have_cleared(room, &at, packets, false).await {
+                let leaves = then.first().map(|shift| &shift.from);
+                if packets == 0 || self.have_cleared(room, &at, packets, leaves, false).await {
                     self.move_together(room, &then, Cause::BETTER).await;
                 } else {
                     self.begin_moves(room, &otherwise, Cause::BETTER).await;
@@ -301,7 +302,7 @@ impl Homes {
             home.room.pass_on(blocked, sends, &self.field.lock().field, Instant::now())
         };
         let Some((shifts, to, packets)) = found else { return false };
-        if packets > 0 && !self.have_cleared(room, &to, packets, true).await {
+        if packets > 0 && !self.have_cleared(room, &to, packets, None, true).await {
             return false;
         }
         let asked = self.move_together(room, &shifts, Cause::NEWCOMER).await;
@@ -335,17 +336,24 @@ impl Homes {
             let field = self.field.lock();
             choose::lacks(wish, home.room.layout(), at, &field.field, Instant::now())
         };
-        packets > 0 && self.have_cleared(room, at, packets, true).await
+        packets > 0 && self.have_cleared(room, at, packets, None, true).await
     }
 
-    /// Has other rooms leave a worker until so much more is left there. Says whether any more is left there now.
-    async fn have_cleared(&self, room: &RoomId, at: &WorkerAddress, packets: u64, urgent: bool) -> bool {
+    /// Has other rooms leave a worker until so much more is left there, and the room leaves another one, `leaves`, for it.
+    /// Says whether any more is left there now.
+    async fn have_cleared(
+        &self,
+        room: &RoomId,
+        at: &WorkerAddress,
+        packets: u64,
+        leaves: Option<&WorkerAddress>,
+        urgent: bool,
+    ) -> bool {
         let (avoid, before) = {
             let rooms = self.rooms.lock();
             let Some(home) = rooms.get(room) else { return false };
             let field = self.field.lock();
-            let avoid = home.room.layout().workers().map(|(at, _)| at.clone()).collect();
-            (avoid, field.field.left(at, Instant::now()).unwrap_or_default().packets)
+            (home.room.avoids(leaves), field.field.left(at, Instant::now()).unwrap_or_default().packets)
         };
         let clear = Clear { room: room.clone(), worker: at.worker, packets, avoid, urgent };
         match self.mesh.call(&at.node, Call::Clear(clear), CLEAR_DEADLINE).await {

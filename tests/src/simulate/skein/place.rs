@@ -61,7 +61,7 @@ impl Skein {
                     let field = &self.hosts.field;
                     let lacks = choose::lacks(&wish, room.home.layout(), &blocked, field, now);
                     waited += ASK;
-                    let made = self.make_way(key, &blocked, lacks, true)
+                    let made = self.make_way(key, &blocked, lacks, None, true)
                         || self.make_room(key, &blocked, wish.sends, None)
                         || self.pass_on(key, &blocked, wish.sends);
                     if made {
@@ -116,16 +116,23 @@ impl Skein {
             .get_mut(&key)
             .and_then(|room| room.home.pass_on(blocked, sends, &self.hosts.field, self.now));
         let Some((shifts, to, packets)) = found else { return false };
-        (packets == 0 || self.make_way(key, &to, packets, true))
+        (packets == 0 || self.make_way(key, &to, packets, None, true))
             && self.shift(key, &shifts, Cause::NEWCOMER, true)
     }
 
-    /// Has other rooms leave a worker until so much more is left there. `urgent` says that somebody waits for it. Says
-    /// whether any did.
-    pub(super) fn make_way(&mut self, key: u32, at: &WorkerAddress, packets: u64, urgent: bool) -> bool {
+    /// Has other rooms leave a worker until so much more is left there. `urgent` says that somebody waits for it; `leaves` is
+    /// the worker that this room leaves for it, if any. Says whether any did.
+    pub(super) fn make_way(
+        &mut self,
+        key: u32,
+        at: &WorkerAddress,
+        packets: u64,
+        leaves: Option<&WorkerAddress>,
+        urgent: bool,
+    ) -> bool {
         let (now, mut left) = (self.now, packets);
         let Some(room) = self.rooms.get(&key).filter(|_| packets > 0) else { return false };
-        let avoid: Vec<_> = room.home.layout().workers().map(|(at, _)| at.clone()).collect();
+        let avoid = room.home.avoids(leaves);
         for (id, cost) in self.hosts.in_the_way(at, &name(format!("r{key}")), packets) {
             let other = id.as_str().trim_start_matches('r').parse().unwrap_or_default();
             let Some(room) = self.rooms.get_mut(&other) else { continue };
