@@ -5,7 +5,7 @@ use futures::future::{join_all, try_join_all};
 use serde_json::{Value, json};
 use skein_proto::capacity::REFERENCE;
 use skein_proto::operator::RoomDetail;
-use skein_tests::peer::{Roamer, Video};
+use skein_tests::peer::{Kind, Roamer, Video};
 use skein_tests::protoo::{Closed, ConnectOptions};
 use skein_tests::{MeshBuilder, Peer, PeerOptions, Protoo, SOON, run, wait};
 use std::collections::BTreeMap;
@@ -312,5 +312,75 @@ fn a_small_room_makes_way_for_a_newcomer_to_a_large_one() {
             mesh.is_empty(SOON).await?;
         }
         anyhow::bail!("nobody ever made way")
+    });
+}
+
+/// What a node's first worker sends, and what it may, packets a second.
+async fn sends(operator: &skein_tests::operator::Operator) -> anyhow::Result<(u64, u64)> {
+    let workers = operator.node().await?.workers;
+    let worker = workers.first().context("a worker")?;
+    Ok((worker.packets, worker.total_packets))
+}
+
+/// Waits until each of these has received more of the speaker.
+async fn heard(listeners: &[Roamer], deadline: Duration) -> anyhow::Result<()> {
+    let hear = |listener: &Roamer| {
+        let peer = listener.peer();
+        async move { peer.expect_packets("speaker", Kind::Audio, 10, deadline).await }
+    };
+    try_join_all(listeners.iter().map(hear)).await.map(drop)
+}
+
+#[test]
+fn rooms_leave_a_worker_that_comes_to_carry_too_much() {
+    run(150, async {
+        // Eight who speak to two each are 800 packets a second; a worker of 4 streams has 680, and grants a tenth of that to those
+        // who leave it. They come muted, while there is no other node.
+        let small = MeshBuilder::new().nodes(1).set_node(0, "media.streams_per_worker", "4");
+        let mut mesh = small.start().await?;
+        let ws = mesh.node(0).ws();
+        let mut rooms = Vec::new();
+        for room in 0..8 {
+            let options = |name, role| {
+                PeerOptions::new(&format!("r{room}"), name).query("mode", "stage").query("role", role)
+            };
+            let speaker = Roamer::join(&ws, options("speaker", "publish").audio()).await?;
+            let listeners = ["a", "b"].map(|name| Roamer::join(&ws, options(name, "listen")));
+            let listeners = try_join_all(listeners).await?;
+            heard(&listeners, SOON).await?;
+            speaker.peer().pause(Kind::Audio, true).await?;
+            rooms.push((speaker, listeners));
+        }
+        let speakers: Vec<_> = rooms.iter().map(|(speaker, _)| speaker.peer()).collect();
+        try_join_all(speakers.iter().map(|speaker| speaker.pause(Kind::Audio, false))).await?;
+        // What is measured is a mean of some seconds.
+        let most = wait::until("it carries too much", Duration::from_secs(40), async || {
+            let (packets, total) = sends(mesh.operator(0)).await?;
+            ensure!(packets > total, "{packets} of {total}");
+            Ok(packets)
+        })
+        .await?;
+        mesh.add_node(None).await?;
+        let left = wait::until("enough have left", Duration::from_secs(40), async || {
+            let (packets, total) = sends(mesh.operator(0)).await?;
+            ensure!(packets <= total, "{packets} of {total}");
+            let moves: u32 = rooms.iter().map(|(speaker, _)| speaker.moves()).sum();
+            ensure!(moves > 0, "nobody has moved");
+            Ok(packets)
+        })
+        .await?;
+        for (_, listeners) in &rooms {
+            wait::until("both hear the speaker", Duration::from_secs(20), async || {
+                heard(listeners, Duration::from_secs(5)).await
+            })
+            .await?;
+        }
+        let all = || rooms.iter().flat_map(|(speaker, listeners)| listeners.iter().chain([speaker]));
+        let failed: Vec<_> = all().flat_map(Roamer::failed).collect();
+        eprintln!("{most} packets a second, then {left}; failed: {failed:?}");
+        for (speaker, listeners) in rooms {
+            join_all(listeners.into_iter().chain([speaker]).map(Roamer::leave)).await;
+        }
+        mesh.is_empty(SOON).await
     });
 }
