@@ -403,7 +403,6 @@ impl Policy for Skein {
     }
 
     fn join(&mut self, _now: Duration, spec: &RoomSpec, key: PeerKey, media: Media) -> Outcome {
-        self.overloads = false;
         if !self.rooms.contains_key(&key.room) {
             self.open(key.room, spec);
         }
