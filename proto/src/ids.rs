@@ -141,6 +141,18 @@ pub struct SessionId {
     pub nonce: u64,
 }
 
+impl SessionId {
+    /// What a place is kept under for somebody who has not come there yet.
+    pub fn nobody(nonce: u64) -> Self {
+        Self { admitted_ms: 0, nonce }
+    }
+
+    /// Whether it is that of somebody who has not come yet.
+    pub fn is_nobody(&self) -> bool {
+        self.admitted_ms == 0
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{:016x}", self.admitted_ms, self.nonce)

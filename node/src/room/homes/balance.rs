@@ -388,57 +388,66 @@ impl Homes {
 
     /// Asks peers to move for all of whom a place is kept, or none. Answers which.
     async fn move_together(&self, room: &RoomId, shifts: &[Shift], cause: Cause) -> Vec<SessionId> {
-        let kept = self.keep_places(room, shifts).await;
-        if kept.iter().any(Option::is_none) {
-            kept.into_iter().flatten().for_each(|kept| self.release(kept));
+        let kept = self.keep_places(room, shifts, true).await;
+        if kept.len() < shifts.len() {
+            kept.into_iter().for_each(|(_, kept)| self.release(kept));
             return Vec::new();
         }
-        self.ask_to_move(room, shifts, kept, cause)
+        self.ask_to_move(room, kept, cause)
     }
 
     /// Has places kept for peers that are to move, and asks those to move that have one. Answers which.
     pub(super) async fn begin_moves(&self, room: &RoomId, shifts: &[Shift], cause: Cause) -> Vec<SessionId> {
-        let kept = self.keep_places(room, shifts).await;
-        self.ask_to_move(room, shifts, kept, cause)
+        let kept = self.keep_places(room, shifts, false).await;
+        self.ask_to_move(room, kept, cause)
     }
 
-    /// Has places kept for peers that are to move at once; none for those who find none.
-    async fn keep_places(&self, room: &RoomId, shifts: &[Shift]) -> Vec<Option<Kept>> {
-        let demands = match self.rooms.lock().get(room) {
-            Some(home) => home.room.move_demands(shifts),
-            None => return Vec::new(),
-        };
-        let mut all = Vec::with_capacity(shifts.len());
-        for (shift, demands) in shifts.iter().zip(demands) {
-            let kept = match demands {
-                Some(demands) => {
-                    // Under a name of its own: when the peer comes, its place is reserved in place of this.
-                    let nobody = SessionId { admitted_ms: 0, nonce: rand::random() };
-                    let place = Some((shift.to.clone(), Outlook::default()));
-                    self.reserve(room, nobody, &demands, place, Claim::Move, None).await.ok()
+    /// Has places kept for peers that are to move at once. Who finds none is left out, and the others are priced anew, since
+    /// the first to leave a worker pays for what all need to follow; where `all` are wanted it ends there.
+    pub(super) async fn keep_places(&self, room: &RoomId, shifts: &[Shift], all: bool) -> Vec<(Shift, Kept)> {
+        let mut going = shifts.to_vec();
+        let mut found = Vec::with_capacity(going.len());
+        while found.len() < going.len() {
+            let demands = self.rooms.lock().get(room).map(|home| home.room.move_demands(&going));
+            let Some(demands) = demands else { break };
+            for demands in demands.into_iter().skip(found.len()) {
+                let kept = match (going.get(found.len()), demands) {
+                    (Some(shift), Some(demands)) => self.keep_place(room, &shift.to, &demands).await,
+                    _ => None,
+                };
+                if kept.is_none() {
+                    going.remove(found.len());
+                    break;
                 }
-                None => None,
-            };
-            all.push(kept);
+                found.extend(kept);
+            }
+            if going.len() < shifts.len() && all {
+                break;
+            }
         }
-        all
+        going.into_iter().zip(found).collect()
+    }
+
+    async fn keep_place(
+        &self,
+        room: &RoomId,
+        to: &WorkerAddress,
+        demands: &[(WorkerAddress, Cost)],
+    ) -> Option<Kept> {
+        // Under a name of its own: when the peer comes, its place is reserved in place of this.
+        let nobody = SessionId::nobody(rand::random());
+        let place = Some((to.clone(), Outlook::default()));
+        self.reserve(room, nobody, demands, place, Claim::Move, None).await.ok()
     }
 
     /// Asks those to move for whom a place is kept. Answers which.
-    fn ask_to_move(
-        &self,
-        room: &RoomId,
-        shifts: &[Shift],
-        kept: Vec<Option<Kept>>,
-        cause: Cause,
-    ) -> Vec<SessionId> {
+    fn ask_to_move(&self, room: &RoomId, found: Vec<(Shift, Kept)>, cause: Cause) -> Vec<SessionId> {
         let mut asked = Vec::new();
-        for (shift, kept) in shifts.iter().zip(kept) {
-            let Some(kept) = kept else { continue };
+        for (shift, kept) in found {
             let token = format!("{:032x}", rand::random::<u128>());
             let mut rooms = self.rooms.lock();
             let Some(home) = rooms.get_mut(room) else { continue };
-            let told = home.room.ask_to_move(shift, token, cause, Instant::now());
+            let told = home.room.ask_to_move(&shift, token, cause, Instant::now());
             if told.is_empty() {
                 drop(rooms);
                 self.release(kept);

@@ -87,7 +87,8 @@ impl Homes {
         match refused {
             None => Ok(kept),
             Some(by) => {
-                self.release(kept);
+                // Whoever is tried next finds it free again. It goes on where nobody waits any more.
+                let _ = self.tasks.spawn(self.give_up(kept)).await;
                 Err(by)
             }
         }
@@ -95,11 +96,14 @@ impl Homes {
 
     /// Gives up what is kept. Not waited for: what is not heard of expires.
     pub(super) fn release(&self, kept: Kept) {
-        for node in kept.nodes {
-            let mesh = self.mesh.clone();
-            self.tasks.spawn(async move {
-                let _ = mesh.call(&node, Call::Release(kept.ticket), RESERVE_DEADLINE).await;
-            });
+        self.tasks.spawn(self.give_up(kept));
+    }
+
+    fn give_up(&self, kept: Kept) -> impl Future<Output = ()> + use<> {
+        let mesh = self.mesh.clone();
+        async move {
+            let ask = |node| mesh.call(node, Call::Release(kept.ticket), RESERVE_DEADLINE);
+            join_all(kept.nodes.iter().map(ask)).await;
         }
     }
 

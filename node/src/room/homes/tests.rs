@@ -3,8 +3,11 @@
 use super::*;
 use crate::mesh::{self, Incoming};
 use crate::placement::estimate;
+use crate::placement::seats::Seat;
+use crate::placement::shift::Shift;
+use skein_proto::capacity::Cost;
 use skein_proto::gossip::{Lead, Load, WorkerLoad};
-use skein_proto::ids::SessionId;
+use skein_proto::ids::{SessionId, WorkerAddress};
 use skein_proto::room::RoomWish;
 use skein_proto::rpc::{Admit, Call, InLine, Open, Refusal, Reply, Unwait};
 use skein_proto::signaling::Role;
@@ -227,6 +230,43 @@ async fn others_leave_a_full_worker_for_a_newcomer_to_one_of_its_rooms() {
     *node.host.leaves.lock() = TOTAL / 2;
     let reply = node.homes.admit(second).await;
     assert!(admitted(&reply), "{reply:?}");
+}
+
+#[tokio::test]
+async fn where_the_first_who_is_to_move_finds_no_place_the_next_pays_what_he_would_have() {
+    let world = World::new();
+    let node = world.node("n1", &[]).await;
+    *node.host.free.lock() = TOTAL;
+    eventually("what is left is heard", async || node.homes.level().free.packets == TOTAL).await;
+    for peer in ["p", "q"] {
+        let reply = node.homes.admit(node.admit_with("a", peer, RoomWish::default())).await;
+        assert!(admitted(&reply), "{reply:?}");
+    }
+    let room = "a".parse().expect("a name");
+    let to = WorkerAddress { node: node.mesh.id().clone(), worker: 1 };
+    let (shifts, needs) = {
+        let rooms = node.homes.rooms.lock();
+        let home = &rooms.get(&room).expect("is there").room;
+        let shift = |(session, seat): (&SessionId, &Seat)| Shift {
+            session: *session,
+            from: seat.at.clone(),
+            to: to.clone(),
+        };
+        let shifts: Vec<_> = home.seats().iter().map(shift).collect();
+        let packets =
+            |demands: &Vec<(WorkerAddress, Cost)>| demands.iter().map(|(_, cost)| cost.packets).sum();
+        let needs: Vec<u64> = home.move_demands(&shifts).iter().flatten().map(packets).collect();
+        (shifts, needs)
+    };
+    let [first, second] = needs[..] else { panic!("{needs:?}") };
+    assert!(first > second, "{first} and then {second}: the first has what all send come along");
+    *node.host.free.lock() = first - 1;
+    assert_eq!(node.homes.keep_places(&room, &shifts, false).await.len(), 0);
+    *node.host.free.lock() = first;
+    assert_eq!(node.homes.keep_places(&room, &shifts, false).await.len(), 1);
+    *node.host.free.lock() = first + second;
+    assert_eq!(node.homes.keep_places(&room, &shifts, true).await.len(), 2);
+    assert_eq!(*node.host.free.lock(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
