@@ -185,6 +185,22 @@ impl Book {
         self.holds.iter().filter(|hold| hold.room == *room).map(|hold| hold.left).sum()
     }
 
+    /// What is kept for those of a room who are to move and have not come to their other places yet.
+    fn held_for_movers(&self, room: &RoomId) -> Cost {
+        let movers = self.holds.iter().filter(|hold| hold.room == *room && hold.session.is_nobody());
+        movers.map(|hold| hold.left).sum()
+    }
+
+    /// Keeps so much less for a room, as far as that goes: of what is kept for these.
+    fn draw(&mut self, room: &RoomId, cost: Cost, these: impl Fn(&SessionId) -> bool) {
+        let mut rest = cost;
+        for hold in self.holds.iter_mut().filter(|hold| hold.room == *room && these(&hold.session)) {
+            let taken = hold.left.min(rest);
+            hold.left = hold.left.saturating_sub(taken);
+            rest = rest.saturating_sub(taken);
+        }
+    }
+
     /// What of `cost` is not within what the room is promised.
     fn beyond_promise(&self, room: &RoomId, cost: Cost) -> Cost {
         match self.guarantees.get(room) {
@@ -256,7 +272,7 @@ impl Ledger {
     pub fn reserve(&mut self, wish: &Reserve, now: Instant) -> Result<(), Full> {
         self.expire(now);
         let replaced = self.take(wish.replaces);
-        let kept = self.keep(wish, now);
+        let kept = self.keep(wish, &replaced, now);
         if kept.is_err() {
             for (worker, hold) in replaced {
                 if let Some(book) = self.books.get_mut(worker) {
@@ -280,31 +296,44 @@ impl Ledger {
         self.books.iter_mut().enumerate().flat_map(of).collect()
     }
 
-    fn keep(&mut self, wish: &Reserve, now: Instant) -> Result<(), Full> {
+    /// Keeps what is wished. What was granted already, and is `replaced` by it, is granted again, also where less is left by
+    /// now. Of several who move at once the first pays for what all need; where another comes before, it takes that over, for
+    /// good.
+    fn keep(&mut self, wish: &Reserve, replaced: &[(usize, Hold)], now: Instant) -> Result<(), Full> {
         let Reserve { ticket, session, room, demands, at, claim, replaces: _ } = wish;
-        let mut bits = 0;
-        for (worker, cost) in demands {
+        let (mut bits_left, mut taken_over) = (self.bits_left(), Vec::new());
+        for (worker, demand) in demands {
             let full = |left| Full { worker: *worker, left };
-            let book = self.books.get(usize::from(*worker)).ok_or(full(Cost::ZERO))?;
-            let cost = book.beyond_promise(room, *cost);
-            bits += cost.bits;
-            let spare = book.spare.largest();
+            let index = usize::from(*worker);
+            let book = self.books.get(index).ok_or(full(Cost::ZERO))?;
+            let cost = book.beyond_promise(room, *demand);
+            let left = self.packets_left(book);
             let kept = kept_for_moves(self.budget.worker_packets);
             let is_new = at.is_some_and(|(at, _)| at == *worker);
-            let spare = match (claim, is_new) {
-                (Claim::Place, true) => kept + spare,
+            let packets = match (claim, is_new) {
+                (Claim::Place, true) => left.saturating_sub(kept + book.spare.largest()),
                 // Who moves to a worker leaves alone what is kept there for those who leave it.
-                (Claim::Place | Claim::LastPlace, _) | (Claim::Move, true) => kept,
-                (Claim::Move, false) => 0,
+                (Claim::Place | Claim::LastPlace, _) | (Claim::Move, true) => left.saturating_sub(kept),
+                (Claim::Move, false) => self.packets_left_to_leave(book),
             };
-            let lets_go = *claim == Claim::Move && !is_new;
-            let left = Cost::new(self.packets_left(book), self.bits_left());
-            let packets = if lets_go { self.packets_left_to_leave(book) } else { left.packets };
-            if cost.packets.saturating_add(spare) > packets.max(spare)
-                || bits > left.bits
-                || (book.closed && cost != Cost::ZERO)
-            {
-                return Err(full(left));
+            // What is promised to a room is not counted in what its reservations take.
+            let is_promised = book.guarantees.contains_key(room);
+            let before = replaced.iter().filter(|(on, _)| *on == index && !is_promised);
+            let before = before.map(|(_, hold)| hold.left.packets).sum();
+            let lacks = cost.packets.saturating_sub(packets.max(before));
+            let comes = *claim == Claim::Move && !session.is_nobody() && !is_promised;
+            let others = if comes && lacks > 0 { book.held_for_movers(room) } else { Cost::ZERO };
+            let takes = Cost::new(lacks, cost.bits).min(others);
+            let is_closed = book.closed && cost != Cost::ZERO;
+            if takes.packets < lacks || cost.bits > bits_left + takes.bits || is_closed {
+                return Err(full(Cost::new(left, self.bits_left())));
+            }
+            bits_left = bits_left + takes.bits - cost.bits;
+            taken_over.push((index, takes));
+        }
+        for (worker, takes) in taken_over {
+            if let Some(book) = self.books.get_mut(worker) {
+                book.draw(room, takes, SessionId::is_nobody);
             }
         }
         for (worker, cost) in demands {
@@ -409,15 +438,8 @@ impl Ledger {
         } else {
             book.rooms.insert(room.clone(), of_room);
         }
-        let mut more = now.saturating_sub(before);
-        for hold in book.holds.iter_mut().filter(|hold| hold.room == *room) {
-            let taken = hold.left.min(more);
-            hold.left = hold.left.saturating_sub(taken);
-            more = more.saturating_sub(taken);
-            if more == Cost::ZERO {
-                break;
-            }
-        }
+        // Who is yet to come has no streams.
+        book.draw(room, now.saturating_sub(before), |session| !session.is_nobody());
     }
 
     /// Takes nothing more on a worker, or again.

@@ -112,7 +112,8 @@ pub enum Claim {
     Place,
     /// For a newcomer who has no other place: only what is kept for moves stays.
     LastPlace,
-    /// For a peer that moves: all of it, except that on its new worker what is kept for moves stays.
+    /// For a peer that moves: all of it, except that on its new worker what is kept for moves stays; and when it comes what is
+    /// kept for others of its room who are to move and have not come yet, where that is not enough.
     Move,
 }
 

@@ -155,6 +155,71 @@ fn who_leaves_a_worker_that_carries_too_much_may_take_more_there() {
 }
 
 #[test]
+fn what_was_granted_to_who_leaves_is_granted_again_when_he_comes() {
+    let (mut ledger, now) = (Ledger::new(BUDGET, 1), Instant::now());
+    ledger.charge(&room("a"), 0, Cost::ZERO, packets(1001));
+    assert!(ledger.reserve(&wish("r", 1, &[(0, packets(60))]), now).is_ok());
+    // Others fall silent meanwhile: the worker carries no more than it should, and grants nobody anything beyond that.
+    ledger.charge(&room("a"), 0, packets(1001), packets(1000));
+    let instead = |n, cost| Reserve { replaces: Some(Ticket(1)), ..wish("r", n, &[(0, packets(cost))]) };
+    assert!(ledger.reserve(&instead(2, 61), now).is_err(), "no more than before");
+    assert!(ledger.reserve(&instead(3, 60), now).is_ok());
+    assert_eq!(ledger.figures(0).held, 60);
+}
+
+#[test]
+fn what_is_granted_again_is_not_granted_beyond_a_promise_or_the_nodes_bits() {
+    let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
+    ledger.guarantee(&room("r"), 0, packets(900), now).expect("there is room for it");
+    ledger.charge(&room("r"), 0, Cost::ZERO, packets(450));
+    assert!(ledger.reserve(&wish("r", 1, &[(0, packets(550))]), now).is_ok());
+    let instead =
+        |room, n, demands: &[_]| Reserve { replaces: Some(Ticket(n)), ..wish(room, n + 10, demands) };
+    assert!(ledger.reserve(&instead("r", 1, &[(0, packets(551))]), now).is_err());
+    assert_eq!(ledger.figures(0).free, 0);
+    let bits = |bits| Cost::new(0, bits);
+    assert!(ledger.reserve(&wish("a", 2, &[(0, bits(5_000)), (1, bits(5_000))]), now).is_ok());
+    assert!(ledger.reserve(&instead("a", 2, &[(0, bits(10_000)), (1, bits(5_000))]), now).is_err());
+    assert!(ledger.reserve(&instead("a", 2, &[(0, bits(10_000))]), now).is_ok());
+    assert_eq!(ledger.free_bits(), 0);
+}
+
+#[test]
+fn of_several_who_move_together_whoever_comes_first_takes_what_all_need() {
+    let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
+    let place = Some((1, Outlook::default()));
+    let kept = |ledger: &mut Ledger, room: &str, n, from, to| {
+        let demands = [(0, packets(from)), (1, packets(to))];
+        let session = SessionId::nobody(n);
+        let wish = Reserve { session, at: place, ..wish(room, n, &demands) };
+        ledger.reserve(&wish, now).expect("there is room for it");
+    };
+    ledger.charge(&room("a"), 0, Cost::ZERO, packets(900));
+    ledger.charge(&room("a"), 1, Cost::ZERO, packets(830));
+    // The first is to bring the pipe along.
+    kept(&mut ledger, "r", 1, 60, 20);
+    kept(&mut ledger, "r", 2, 0, 20);
+    kept(&mut ledger, "other", 3, 40, 20);
+    let more = Reserve { session: SessionId::nobody(4), at: place, ..wish("r", 4, &[(0, packets(1))]) };
+    assert!(
+        ledger.reserve(&more, now).is_err(),
+        "one more who is to move finds nothing that is kept for the others"
+    );
+    let comes = |ledger: &mut Ledger, room: &str, n, from| {
+        let demands = [(0, packets(from)), (1, packets(20))];
+        let replaces = Some(Ticket(n));
+        ledger.reserve(&Reserve { at: place, replaces, ..wish(room, n + 10, &demands) }, now)
+    };
+    assert!(comes(&mut ledger, "other", 3, 41).is_err(), "what is kept for another room is not to be had");
+    assert!(comes(&mut ledger, "r", 2, 61).is_err());
+    assert!(comes(&mut ledger, "r", 2, 60).is_ok());
+    assert_eq!((ledger.figures(0).held, ledger.figures(1).held), (100, 60), "it is kept once");
+    assert!(comes(&mut ledger, "r", 1, 1).is_err(), "who has come already keeps it");
+    assert!(comes(&mut ledger, "r", 1, 0).is_ok());
+    assert_eq!((ledger.figures(0).held, ledger.figures(1).held), (100, 60));
+}
+
+#[test]
 fn a_closed_worker_takes_nothing() {
     let (mut ledger, now) = (Ledger::new(BUDGET, 2), Instant::now());
     ledger.close(0, true);

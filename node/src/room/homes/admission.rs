@@ -231,7 +231,10 @@ impl Homes {
             (room.sit_beside(who.peer, who.session, from, to, Instant::now())?, outlook)
         };
         let place = Some((to.clone(), outlook));
-        self.reserve(who.room, who.session, &demands, place, Claim::Move, kept).await.ok()?;
+        if let Err(by) = self.reserve(who.room, who.session, &demands, place, Claim::Move, kept).await {
+            tracing::debug!(room = %who.room, peer = %who.peer, %to, %by, ?demands, "who moves finds its place taken");
+            return None;
+        }
         let more = {
             let rooms = self.rooms.lock();
             let field = self.field.lock();
