@@ -84,7 +84,7 @@ struct Receiving {
     accepted: bool,
     /// Whether the room forwards it to this peer.
     forwarded: bool,
-    _lease: Option<Lease>,
+    lease: Option<Lease>,
 }
 
 impl Receiving {

@@ -123,7 +123,7 @@ impl PipeTransport {
         let producer = bounded(self.transport.produce(options)).await?;
         let worker = &self.router.worker;
         let account = worker.accounts.producer(&self.router.room, worker.index(), own, sends);
-        worker.meter.producer(&producer, &account);
+        worker.meter.producer(&producer, &account, true);
         Ok(PipedProducer { producer, _account: account })
     }
 }

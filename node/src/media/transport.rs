@@ -171,7 +171,7 @@ impl WebRtcTransport {
         let worker = &self.router.worker;
         let own = ids::ProducerId(producer.id().to_string());
         let account = worker.accounts.producer(&self.router.room, worker.index(), &own, sends);
-        worker.meter.producer(&producer, &account);
+        worker.meter.producer(&producer, &account, false);
         Ok(Producer::new(producer, media, account, worker.counts.hold(|counts| &counts.producers)))
     }
 

@@ -15,10 +15,10 @@ use parking_lot::Mutex;
 use skein_proto::ids::{DataProducerId, NodeId, PeerId, ProducerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::room::RoomOptions;
 use skein_proto::rpc::{
-    DataProducerEntry, Forward, HomeMessage, HostMessage, PeerEntry, ProducerEntry, Roster, RosterChange,
-    SessionOpen, Speaker,
+    DataProducerEntry, HomeMessage, HostMessage, PeerEntry, ProducerEntry, Roster, RosterChange, SessionOpen,
+    Speaker,
 };
-use skein_proto::signaling::{CLOSE_FOR_GOOD, Device, Move, PeerInfo, Role};
+use skein_proto::signaling::{CLOSE_FOR_GOOD, Device, MediaKind, Move, PeerInfo, Role};
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -384,9 +384,13 @@ impl HostRoom {
         counts.is_some_and(|counts| counts < session)
     }
 
-    /// Whose media is forwarded, in a room that does not forward all.
-    pub fn forward(&self) -> Option<Forward> {
-        self.state.lock().forward.clone()
+    /// Whether everyone is passed on what a peer sends of a kind; not so in a room that passes on the latest and the loudest
+    /// only, unless the peer is one of those.
+    pub fn passes(&self, kind: MediaKind, peer: &PeerId) -> bool {
+        self.state.lock().forward.as_ref().is_none_or(|forward| match kind {
+            MediaKind::Video => forward.video.contains(peer),
+            MediaKind::Audio => forward.audio.contains(peer),
+        })
     }
 
     /// Ends sessions, at most `most`, with this close code and reason. Answers how many.

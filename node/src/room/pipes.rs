@@ -2,8 +2,8 @@
 //! Across the network once per node; from there worker to worker.
 //!
 //! One [`PipeLink`] stands for one pipe between two routers and carries any number of producers. Whoever needs a
-//! producer holds a [`Lease`]; when the last one is dropped the producer is paused in the pipe, and after a linger it is
-//! taken out. A link without producers ends.
+//! producer holds a [`Lease`]; while nobody who holds one wants it to flow, it is paused in the pipe, and a linger after
+//! the last lease is dropped it is taken out. A link without producers ends.
 
 use super::host::HostRoom;
 use crate::media::{MediaError, PipeTransport, PipedProducer};
@@ -13,7 +13,7 @@ use skein_proto::ids::{ProducerId, WorkerAddress};
 use skein_proto::rpc::{HostMessage, Open, PipeEntry, PipeEvent, PipeOpen, PipeRequest, ProducerEntry};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -68,6 +68,8 @@ enum Progress {
 struct Arrival {
     producer: ProducerId,
     leases: AtomicUsize,
+    /// How many of these want it to flow.
+    flowing: AtomicUsize,
     progress: watch::Sender<Progress>,
     link: Arc<PipeLink>,
 }
@@ -76,26 +78,43 @@ struct PipeLink {
     from: WorkerAddress,
     to: WorkerAddress,
     wanted: mpsc::Sender<Arc<Arrival>>,
-    leases_changed: Notify,
+    flow_changed: Notify,
 }
 
 /// Keeps a producer on a worker for as long as it is held.
-pub struct Lease(Arc<Arrival>);
+pub struct Lease {
+    arrival: Arc<Arrival>,
+    flows: AtomicBool,
+}
 
 impl Lease {
-    fn new(arrival: &Arc<Arrival>) -> Self {
-        if arrival.leases.fetch_add(1, Ordering::AcqRel) == 0 {
-            arrival.link.leases_changed.notify_one();
+    fn new(arrival: &Arc<Arrival>, flows: bool) -> Self {
+        arrival.leases.fetch_add(1, Ordering::AcqRel);
+        let lease = Self { arrival: Arc::clone(arrival), flows: AtomicBool::new(false) };
+        lease.flow(flows);
+        lease
+    }
+
+    /// Says whether the holder wants the producer's media now. What nobody on a worker wants does not cross the pipe.
+    pub fn flow(&self, flows: bool) {
+        if self.flows.swap(flows, Ordering::AcqRel) == flows {
+            return;
         }
-        Self(Arc::clone(arrival))
+        let changed = if flows {
+            self.arrival.flowing.fetch_add(1, Ordering::AcqRel) == 0
+        } else {
+            self.arrival.flowing.fetch_sub(1, Ordering::AcqRel) == 1
+        };
+        if changed {
+            self.arrival.link.flow_changed.notify_one();
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.0.leases.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.link.leases_changed.notify_one();
-        }
+        self.arrival.leases.fetch_sub(1, Ordering::AcqRel);
+        self.flow(false);
     }
 }
 
@@ -116,7 +135,8 @@ impl Arrival {
     }
 }
 
-/// Makes sure that a producer of the room is on a worker of this node. `None` when it is there by nature.
+/// Makes sure that a producer of the room is on a worker of this node, and that it flows there, if it is to. `None` when it
+/// is there by nature.
 ///
 /// # Errors
 /// When it does not come in time, or the other end is gone.
@@ -124,6 +144,7 @@ pub async fn ensure(
     room: &Arc<HostRoom>,
     entry: &ProducerEntry,
     worker: u16,
+    flows: bool,
 ) -> Result<Option<Lease>, PipeError> {
     let relay = room.relay(&entry.host.node);
     let lease = {
@@ -134,7 +155,7 @@ pub async fn ensure(
             return Ok(None);
         }
         match state.arrivals.get(&(entry.id.clone(), worker)) {
-            Some(arrival) => Lease::new(arrival),
+            Some(arrival) => Lease::new(arrival, flows),
             None => {
                 let from = match state.gateways.get(&entry.id) {
                     _ if here => entry.host.clone(),
@@ -153,6 +174,7 @@ pub async fn ensure(
                 let arrival = Arc::new(Arrival {
                     producer: entry.id.clone(),
                     leases: AtomicUsize::new(0),
+                    flowing: AtomicUsize::new(0),
                     progress: watch::Sender::new(Progress::Pending),
                     link: Arc::clone(link),
                 });
@@ -163,11 +185,11 @@ pub async fn ensure(
                     });
                 }
                 state.arrivals.insert((entry.id.clone(), worker), Arc::clone(&arrival));
-                Lease::new(&arrival)
+                Lease::new(&arrival, flows)
             }
         }
     };
-    let mut progress = lease.0.progress.subscribe();
+    let mut progress = lease.arrival.progress.subscribe();
     let outcome = tokio::time::timeout(
         ARRIVAL_DEADLINE,
         progress.wait_for(|progress| !matches!(progress, Progress::Pending)),
@@ -182,7 +204,7 @@ pub async fn ensure(
             }
         },
         Ok(Err(_)) => Err(PipeError::Gone),
-        Err(_) => Err(PipeError::Deadline(lease.0.link.from.clone())),
+        Err(_) => Err(PipeError::Deadline(lease.arrival.link.from.clone())),
     }
 }
 
@@ -190,7 +212,7 @@ impl PipeLink {
     fn start(room: &Arc<HostRoom>, from: WorkerAddress, to: u16) -> Arc<Self> {
         let (wanted, queue) = mpsc::channel(WANTED);
         let to = WorkerAddress { node: room.node().clone(), worker: to };
-        let link = Arc::new(Self { from, to, wanted, leases_changed: Notify::new() });
+        let link = Arc::new(Self { from, to, wanted, flow_changed: Notify::new() });
         let worker =
             Worker { room: Arc::clone(room), link: Arc::clone(&link), wanted: queue, held: HashMap::new() };
         room.context.tasks.spawn(worker.run());
@@ -202,7 +224,24 @@ impl PipeLink {
 struct Held {
     arrival: Arc<Arrival>,
     piped: Option<PipedProducer>,
+    /// Whether the other end was told to send it; it does not before that.
+    flows: bool,
+    /// Since when nobody holds a lease.
     idle_since: Option<Instant>,
+}
+
+impl Held {
+    fn new(arrival: Arc<Arrival>) -> Self {
+        Self { arrival, piped: None, flows: false, idle_since: None }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.arrival.flowing.load(Ordering::Acquire) > 0
+    }
+
+    fn is_leased(&self) -> bool {
+        self.arrival.leases.load(Ordering::Acquire) > 0
+    }
 }
 
 /// The task behind a link.
@@ -235,15 +274,14 @@ impl Worker {
             tokio::select! {
                 Some(arrival) = self.wanted.recv() => {
                     send(&mut stream, PipeRequest::Consume(arrival.producer.clone())).await?;
-                    let held = Held { arrival, piped: None, idle_since: None };
-                    self.held.insert(held.arrival.producer.clone(), held);
+                    self.held.insert(arrival.producer.clone(), Held::new(arrival));
                 }
                 event = stream.recv::<PipeEvent>() => match event {
                     Ok(Some(event)) => self.hear(&transport, &mut stream, event).await?,
                     Ok(None) => return Err("the other end closed it".to_owned()),
                     Err(error) => return Err(error.to_string()),
                 },
-                () = self.link.leases_changed.notified() => self.sweep(&mut stream).await?,
+                () = self.link.flow_changed.notified() => self.sweep(&mut stream).await?,
                 _ = sweep.tick() => self.sweep(&mut stream).await?,
             }
             if self.held.is_empty() && self.close_if_unused() {
@@ -293,7 +331,8 @@ impl Worker {
                     Ok(piped) => {
                         held.piped = Some(piped);
                         // Only now: what comes before there is a producer for it is lost, and with it the key frame.
-                        if held.idle_since.is_none() {
+                        held.flows = held.is_wanted();
+                        if held.flows {
                             send(stream, PipeRequest::Resume(producer.clone())).await?;
                         }
                         held.arrival.progress.send_replace(Progress::Ready);
@@ -323,34 +362,31 @@ impl Worker {
         Ok(())
     }
 
-    /// Pauses what nobody needs, takes it out after the linger, and resumes what is needed again.
+    /// Pauses what nobody wants, resumes what is wanted again, and takes out what nobody has needed for the linger.
     async fn sweep(&mut self, stream: &mut MeshStream) -> Result<(), String> {
         let now = Instant::now();
         let linger = self.room.context.linger;
         let mut done = Vec::new();
         for (producer, held) in &mut self.held {
-            let needed = held.arrival.leases.load(Ordering::Acquire) > 0;
-            match held.idle_since {
-                None if !needed => {
-                    held.idle_since = Some(now);
-                    send(stream, PipeRequest::Pause(producer.clone())).await?;
-                }
-                Some(_) if needed => {
-                    held.idle_since = None;
-                    send(stream, PipeRequest::Resume(producer.clone())).await?;
-                }
-                Some(since) if now.duration_since(since) >= linger => done.push(producer.clone()),
-                _ => {}
+            let flows = held.is_wanted();
+            if held.piped.is_some() && flows != held.flows {
+                held.flows = flows;
+                let producer = producer.clone();
+                let request =
+                    if flows { PipeRequest::Resume(producer) } else { PipeRequest::Pause(producer) };
+                send(stream, request).await?;
+            }
+            if held.is_leased() {
+                held.idle_since = None;
+            } else if now.duration_since(*held.idle_since.get_or_insert(now)) >= linger {
+                done.push(producer.clone());
             }
         }
         for producer in done {
             // Under the lock under which leases are given: from here on nobody can get one.
             let unused = {
                 let mut state = self.room.pipes.state.lock();
-                let unused = self
-                    .held
-                    .get(&producer)
-                    .is_some_and(|held| held.arrival.leases.load(Ordering::Acquire) == 0);
+                let unused = self.held.get(&producer).is_some_and(|held| !held.is_leased());
                 if unused {
                     state.forget(&producer, &self.link);
                 }
@@ -392,8 +428,7 @@ impl Worker {
             state.links.remove(&(self.link.from.clone(), self.link.to.worker));
         }
         while let Ok(arrival) = self.wanted.try_recv() {
-            let held = Held { arrival, piped: None, idle_since: None };
-            self.held.insert(held.arrival.producer.clone(), held);
+            self.held.insert(arrival.producer.clone(), Held::new(arrival));
         }
         for producer in self.held.keys().cloned().collect::<Vec<_>>() {
             self.end(&producer, why.clone());
@@ -415,4 +450,41 @@ impl State {
 
 async fn send(stream: &mut MeshStream, request: PipeRequest) -> Result<(), String> {
     stream.send(&request).await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival() -> Arc<Arrival> {
+        let at = |node: &str| WorkerAddress { node: node.parse().expect("a name"), worker: 0 };
+        let (wanted, _) = mpsc::channel(1);
+        let link = PipeLink { from: at("a"), to: at("b"), wanted, flow_changed: Notify::new() };
+        Arc::new(Arrival {
+            producer: ProducerId("camera".to_owned()),
+            leases: AtomicUsize::new(0),
+            flowing: AtomicUsize::new(0),
+            progress: watch::Sender::new(Progress::Pending),
+            link: Arc::new(link),
+        })
+    }
+
+    #[test]
+    fn it_flows_while_anybody_who_holds_it_wants_it() {
+        let arrival = arrival();
+        let held = Held::new(Arc::clone(&arrival));
+        let seen = |held: &Held| (held.is_leased(), held.is_wanted());
+        let rests = Lease::new(&arrival, false);
+        assert_eq!(seen(&held), (true, false));
+        let flows = Lease::new(&arrival, true);
+        assert_eq!(seen(&held), (true, true));
+        flows.flow(true);
+        flows.flow(false);
+        assert_eq!(seen(&held), (true, false), "said twice it counts once");
+        rests.flow(true);
+        drop(flows);
+        assert_eq!(seen(&held), (true, true));
+        drop(rests);
+        assert_eq!(seen(&held), (false, false));
+    }
 }

@@ -4,6 +4,7 @@ use super::host::HostRoom;
 use super::pipes::{self, Lease};
 use crate::media::{MediaError, PipeConsumer, PipeTransport};
 use crate::mesh::{MeshError, MeshStream};
+use futures::stream::{FuturesUnordered, StreamExt};
 use skein_proto::ids::{NodeId, ProducerId};
 use skein_proto::rpc::{PipeEvent, PipeOpen, PipeRequest};
 use std::collections::HashMap;
@@ -12,6 +13,9 @@ use tokio::sync::mpsc;
 
 /// How many changes of producers (pause, resume, close) may wait for one pipe.
 const CHANGES: usize = 1024;
+
+/// How many producers may be on the way to one pipe.
+const COMING: usize = 1024;
 
 /// Why a pipe's sending end stops.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +31,21 @@ enum SourceError {
 /// A producer that goes into the pipe. The lease keeps it here where it is itself piped.
 struct Sent {
     consumer: PipeConsumer,
-    _lease: Option<Lease>,
+    lease: Option<Lease>,
+}
+
+impl Sent {
+    /// Sends it, or not, and so do the pipes through which it comes.
+    async fn flow(&self, flows: bool) {
+        if let Some(lease) = &self.lease {
+            lease.flow(flows);
+        }
+        let done = if flows { self.consumer.resume().await } else { self.consumer.pause().await };
+        if let Err(error) = done {
+            // Mostly the producer has just ended, which is about to be heard of.
+            tracing::debug!(%error, flows, "cannot pause or resume what goes into a pipe");
+        }
+    }
 }
 
 /// Serves the sending end of a pipe for as long as its stream lasts.
@@ -62,37 +80,31 @@ async fn work(
     stream.send(&PipeEvent::Opened(transport.end()?)).await?;
     let (sender, mut changes) = mpsc::channel(CHANGES);
     let mut sent: HashMap<ProducerId, Sent> = HashMap::new();
+    // What comes through another pipe first may take long; what is here already does not wait for it.
+    let (mut coming, mut awaited) = (FuturesUnordered::new(), HashMap::new());
+    let mut asked = 0_u64;
     loop {
         tokio::select! {
-            request = stream.recv::<PipeRequest>() => match request? {
-                Some(PipeRequest::Consume(producer)) => {
-                    let event = match consume(room, &transport, open.from, &producer, &sender).await {
-                        Ok((one, event)) => {
-                            sent.insert(producer, one);
-                            event
-                        }
-                        Err(error) => {
-                            tracing::debug!(room = %room.id, %producer, %error, "a producer asked for is not to be had");
-                            PipeEvent::Gone(producer)
-                        }
-                    };
-                    stream.send(&event).await?;
+            // What changes of a producer is heard after it has come.
+            biased;
+            Some((number, producer, outcome)) = coming.next() => {
+                if awaited.get(&producer) != Some(&number) {
+                    // It is not wanted any more.
+                    continue;
                 }
-                Some(PipeRequest::Pause(producer)) => {
-                    if let Some(one) = sent.get(&producer) {
-                        one.consumer.pause().await?;
+                awaited.remove(&producer);
+                let event = match outcome {
+                    Ok((one, event)) => {
+                        sent.insert(producer, one);
+                        event
                     }
-                }
-                Some(PipeRequest::Resume(producer)) => {
-                    if let Some(one) = sent.get(&producer) {
-                        one.consumer.resume().await?;
+                    Err(error) => {
+                        tracing::debug!(room = %room.id, %producer, %error, "a producer asked for is not to be had");
+                        PipeEvent::Gone(producer)
                     }
-                }
-                Some(PipeRequest::Stop(producer)) => {
-                    sent.remove(&producer);
-                }
-                None => return Ok(()),
-            },
+                };
+                stream.send(&event).await?;
+            }
             Some((producer, change)) = changes.recv() => {
                 if !sent.contains_key(&producer) {
                     continue;
@@ -107,6 +119,35 @@ async fn work(
                 };
                 stream.send(&event).await?;
             }
+            request = stream.recv::<PipeRequest>() => match request? {
+                Some(PipeRequest::Consume(producer)) if coming.len() == COMING => {
+                    stream.send(&PipeEvent::Gone(producer)).await?;
+                }
+                Some(PipeRequest::Consume(producer)) => {
+                    asked += 1;
+                    awaited.insert(producer.clone(), asked);
+                    let (transport, sender, number) = (&transport, &sender, asked);
+                    coming.push(async move {
+                        let outcome = consume(room, transport, open.from, &producer, sender).await;
+                        (number, producer, outcome)
+                    });
+                }
+                Some(PipeRequest::Pause(producer)) => {
+                    if let Some(one) = sent.get(&producer) {
+                        one.flow(false).await;
+                    }
+                }
+                Some(PipeRequest::Resume(producer)) => {
+                    if let Some(one) = sent.get(&producer) {
+                        one.flow(true).await;
+                    }
+                }
+                Some(PipeRequest::Stop(producer)) => {
+                    awaited.remove(&producer);
+                    sent.remove(&producer);
+                }
+                None => return Ok(()),
+            },
         }
     }
 }
@@ -121,8 +162,9 @@ async fn consume(
     let entry = room
         .producer(producer)
         .ok_or_else(|| SourceError::Refused(format!("producer {producer}: there is none")))?;
-    let lease =
-        pipes::ensure(room, &entry, worker).await.map_err(|error| SourceError::Refused(error.to_string()))?;
+    // The other end says when it is to flow.
+    let lease = pipes::ensure(room, &entry, worker, false).await;
+    let lease = lease.map_err(|error| SourceError::Refused(error.to_string()))?;
     let consumer = transport.consume(producer, changes.clone()).await?;
     let event = PipeEvent::Consumed {
         producer: producer.clone(),
@@ -131,5 +173,5 @@ async fn consume(
         paused: consumer.producer_paused(),
         sends: entry.sends,
     };
-    Ok((Sent { consumer, _lease: lease }, event))
+    Ok((Sent { consumer, lease }, event))
 }

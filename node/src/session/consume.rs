@@ -42,8 +42,9 @@ impl Session {
                     continue;
                 }
                 let (room, entry) = (Arc::clone(&self.room), entry.clone());
+                let flows = self.passes(entry.kind, &entry.peer);
                 self.arrivals.push(async move {
-                    let outcome = pipes::ensure(&room, &entry, worker).await;
+                    let outcome = pipes::ensure(&room, &entry, worker, flows).await;
                     if outcome.is_err() {
                         tokio::time::sleep(RETRY).await;
                     }
@@ -139,8 +140,9 @@ impl Session {
             forwarded,
             paused_by_client: false,
             accepted: false,
-            _lease: lease,
+            lease,
         };
+        self.flow(&receiving);
         self.consumers.insert(id.clone(), receiving);
         self.ask(ServerRequest::NewConsumer(request), Asked::Consumer(id)).await
     }

@@ -1,6 +1,6 @@
 //! A client's requests, one by one.
 
-use super::{Joined, Sending, Session, Transport};
+use super::{Joined, Receiving, Sending, Session, Transport};
 use crate::media::{Capabilities, MediaError, TransportOptions};
 use serde::Serialize;
 use serde_json::Value;
@@ -123,14 +123,12 @@ impl Session {
             ClientRequest::PauseProducer(body) => self.pause_producer(&body.producer_id, true).await,
             ClientRequest::ResumeProducer(body) => self.pause_producer(&body.producer_id, false).await,
             ClientRequest::PauseConsumer(body) => {
-                let receiving = self.consumer(&body.consumer_id)?;
-                receiving.consumer.pause().await?;
-                receiving.paused_by_client = true;
+                self.consumer(&body.consumer_id)?.consumer.pause().await?;
+                self.want(&body.consumer_id, false)?;
                 done()
             }
             ClientRequest::ResumeConsumer(body) => {
-                let receiving = self.consumer(&body.consumer_id)?;
-                receiving.paused_by_client = false;
+                let receiving = self.want(&body.consumer_id, true)?;
                 // Before the client has accepted it there is nobody to send to.
                 if receiving.accepted && receiving.forwarded {
                     receiving.consumer.resume().await?;
@@ -201,8 +199,18 @@ impl Session {
         self.producers.get_mut(id).ok_or_else(|| Failure::missing("producerId", id))
     }
 
-    fn consumer(&mut self, id: &ConsumerId) -> Result<&mut super::Receiving, Failure> {
-        self.consumers.get_mut(id).ok_or_else(|| Failure::missing("consumerId", id))
+    fn consumer(&self, id: &ConsumerId) -> Result<&Receiving, Failure> {
+        self.consumers.get(id).ok_or_else(|| Failure::missing("consumerId", id))
+    }
+
+    /// The client wants a consumer right now, or does not.
+    fn want(&mut self, id: &ConsumerId, wanted: bool) -> Result<&Receiving, Failure> {
+        if let Some(receiving) = self.consumers.get_mut(id) {
+            receiving.paused_by_client = !wanted;
+        }
+        let receiving = self.consumer(id)?;
+        self.flow(receiving);
+        Ok(receiving)
     }
 
     fn data_producer(&self, id: &DataProducerId) -> Result<&crate::media::DataProducer, Failure> {

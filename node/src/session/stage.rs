@@ -68,11 +68,12 @@ impl Session {
         if quiet.is_some_and(|session| self.room.is_arriving(peer, session)) {
             return false;
         }
-        let Some(forward) = self.room.forward() else { return true };
-        match kind {
-            MediaKind::Video => forward.video.contains(peer) || self.pins.contains(peer),
-            MediaKind::Audio => forward.audio.contains(peer),
-        }
+        self.passes(kind, peer)
+    }
+
+    /// Whether the room passes on to this peer what another sends of a kind.
+    pub(super) fn passes(&self, kind: MediaKind, peer: &PeerId) -> bool {
+        (kind == MediaKind::Video && self.pins.contains(peer)) || self.room.passes(kind, peer)
     }
 
     /// The consumers that are forwarded now and were not, or the other way round.
@@ -82,8 +83,17 @@ impl Session {
         changed.map(|(id, receiving)| (id.clone(), now(receiving))).collect()
     }
 
+    /// Says of what comes through a pipe whether it is to flow for this peer: what the client does not want now, or the room
+    /// does not pass on to it, need not. What only waits for a mover to arrive flows already.
+    pub(super) fn flow(&self, receiving: &Receiving) {
+        if let Some(lease) = &receiving.lease {
+            lease.flow(!receiving.paused_by_client && self.passes(receiving.kind, &receiving.peer));
+        }
+    }
+
     /// Pauses and resumes consumers by whose media is forwarded now, and tells the client.
     pub(super) async fn refresh_forwarded(&mut self) -> Result<(), End> {
+        self.consumers.values().for_each(|receiving| self.flow(receiving));
         for (consumer_id, now) in self.forward_changes() {
             let Some(receiving) = self.consumers.get_mut(&consumer_id) else { continue };
             receiving.forwarded = now;

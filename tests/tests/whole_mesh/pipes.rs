@@ -181,6 +181,64 @@ fn a_pipe_rests_while_nobody_listens() {
     });
 }
 
+/// What the senders' node sends, packets a second. They receive nothing, so it is what crosses the pipe.
+async fn crosses(mesh: &Mesh) -> anyhow::Result<u64> {
+    Ok(mesh.node(0).operator().node().await?.workers.iter().map(|worker| worker.packets).sum())
+}
+
+#[test]
+fn what_nobody_there_is_to_get_does_not_cross() {
+    run(150, async {
+        let mesh = MeshBuilder::new().nodes(2).set("placement.prefer", "entry").start().await?;
+        let names = ["ann", "ben", "cem"];
+        let mut peers = Vec::new();
+        for name in names {
+            let options = PeerOptions::new("r", name).video(Video::Single).send_only().query("lastN", "1");
+            peers.push(Peer::join(&mesh.node(0).ws(), options).await?);
+        }
+        let viewer = Peer::join(&mesh.node(1).ws(), PeerOptions::new("r", "viewer")).await?;
+        // What is measured is a mean of some seconds.
+        let settles = Duration::from_secs(40);
+        viewer.protoo().request("pin", json!({ "peerIds": names })).await?;
+        for name in names {
+            viewer.expect_packets(name, Kind::Video, 100, settles).await?;
+        }
+        let all = crosses(&mesh).await?;
+        viewer.protoo().request("pin", json!({ "peerIds": [] })).await?;
+        let one = wait::until("one of three crosses", settles, async || {
+            let one = crosses(&mesh).await?;
+            ensure!(one > 0 && one * 5 < all * 2, "{one} packets a second, of {all}");
+            Ok(one)
+        })
+        .await?;
+        ensure!(room(&mesh).await?.pipes.len() == 3, "the others only rest");
+        let seen = wait::until("somebody is seen", SOON, async || {
+            let is_seen = |name: &&str| viewer.received(name, Kind::Video).is_some_and(|one| !one.paused);
+            names.into_iter().find(is_seen).context("nobody is")
+        })
+        .await?;
+        let consumer = viewer.expect_consumer(seen, Kind::Video, SOON).await?.consumer;
+        viewer.protoo().request("pauseConsumer", json!({ "consumerId": consumer })).await?;
+        wait::until("nothing crosses", settles, async || {
+            let now = crosses(&mesh).await?;
+            ensure!(now * 3 < one, "{now} packets a second, of {one}");
+            Ok(())
+        })
+        .await?;
+        let key_frames = |name: &str| viewer.received(name, Kind::Video).map_or(0, |one| one.key_frames);
+        let before = key_frames(seen);
+        viewer.protoo().request("resumeConsumer", json!({ "consumerId": consumer })).await?;
+        viewer.expect_packets(seen, Kind::Video, 10, SOON).await?;
+        wait::until("it begins with a key frame", SOON, async || {
+            ensure!(key_frames(seen) > before, "{before} key frames, as before");
+            Ok(())
+        })
+        .await?;
+        peers.push(viewer);
+        all_leave(&mesh, peers).await
+    });
+}
+
 #[test]
 fn key_frame_requests_cross() {
     run(90, async {
