@@ -107,14 +107,26 @@ impl Homes {
         }
     }
 
-    /// Has all of `demands` kept for a room at any time, or renews that. Says whether all do.
+    /// Has all of `demands` kept for a room at any time, or renews that. Says whether all do; what is left where there is too
+    /// little is known from now on.
     pub(super) async fn guarantee(&self, room: &RoomId, demands: &[(WorkerAddress, Cost)]) -> bool {
         let nodes = by_node(demands);
-        let asks = nodes.iter().map(|(node, demands)| {
+        let asks = nodes.iter().map(|(node, demands)| async move {
             let guarantee = Guarantee { room: room.clone(), demands: demands.clone() };
-            self.mesh.call(node, Call::Guarantee(guarantee), RESERVE_DEADLINE)
+            match self.mesh.call(node, Call::Guarantee(guarantee), RESERVE_DEADLINE).await {
+                Ok(Reply::Done) => true,
+                Ok(Reply::Full { worker, left }) => {
+                    let at = WorkerAddress { node: node.clone(), worker };
+                    self.field.lock().field.correct(&at, left);
+                    false
+                }
+                other => {
+                    tracing::debug!(%node, ?other, "no answer to a guarantee");
+                    false
+                }
+            }
         });
-        join_all(asks).await.into_iter().all(|reply| matches!(reply, Ok(Reply::Done)))
+        join_all(asks).await.into_iter().all(|kept| kept)
     }
 
     /// What nodes keep for a room at any time, all that answer.
