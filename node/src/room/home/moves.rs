@@ -4,6 +4,7 @@
 use super::{HomeRoom, Told};
 use crate::placement::estimate;
 use crate::placement::field::Field;
+use crate::placement::seats::Seat;
 use crate::placement::shift::{self, Shift};
 use rand::Rng;
 use skein_proto::capacity::{Cost, Sends};
@@ -207,9 +208,9 @@ impl HomeRoom {
                 || field.fullness_with(at, 0, now).is_some_and(|full| full > CROWDED)
                 || field.left(at, now).is_some_and(|left| left.packets < needs(at))
         };
-        let pressed = self.layout().workers().map(|(at, _)| at).find(|at| crowded(at)).cloned();
-        let relief = pressed.as_ref().and_then(|at| self.relief(at, most, field, now, rng));
-        let union = || self.union(pressed.is_some(), most, field, now);
+        let pressed: Vec<_> = self.layout().workers().map(|(at, _)| at).filter(|at| crowded(at)).collect();
+        let relief = self.leaves(&pressed, field, now).find_map(|at| self.relief(at, most, field, now, rng));
+        let union = || self.union(!pressed.is_empty(), most, field, now);
         let better = relief.or_else(|| if together { union() } else { None });
         let moves = matches!(better, Some(Better::Move(_)));
         if grew || moves || (is_tight && self.layout().workers().nth(1).is_some()) {
@@ -221,6 +222,32 @@ impl HomeRoom {
         better
     }
 
+    /// Which of its crowded workers the room may leave: the first, and while nobody there may move such others as hardly
+    /// anybody could leave any more. To leave several at once costs more than it brings.
+    fn leaves<'a>(
+        &'a self,
+        crowded: &'a [&'a WorkerAddress],
+        field: &'a Field,
+        now: Instant,
+    ) -> impl Iterator<Item = &'a WorkerAddress> {
+        let (first, others) = crowded.split_at(crowded.len().min(1));
+        let goes = |(id, seat): (&SessionId, &Seat)| {
+            first.contains(&&seat.at) && self.may_leave(id, &seat.at, field, now)
+        };
+        let others = if self.seats.iter().any(goes) { &[] } else { others };
+        let is_hardly_left = move |at: &&&WorkerAddress| {
+            let way_out = self.layout().way_out(at);
+            field.is_over(at) || field.left(at, now).is_some_and(|left| left.packets < way_out)
+        };
+        first.iter().chain(others.iter().filter(is_hardly_left)).copied()
+    }
+
+    /// Whether a connection may leave a crowded worker. Who would have to dial again is left alone, unless more is carried
+    /// there than can be.
+    fn may_leave(&self, session: &SessionId, at: &WorkerAddress, field: &Field, now: Instant) -> bool {
+        self.may_move(session, now) && (field.is_over(at) || self.is_skein(session))
+    }
+
     /// How the room leaves a worker, or how there comes to be more on it.
     fn relief<R: Rng>(
         &self,
@@ -230,8 +257,7 @@ impl HomeRoom {
         now: Instant,
         rng: &mut R,
     ) -> Option<Better> {
-        // Who would have to dial again is left alone, unless more is carried there than can be.
-        let goes = |id: &SessionId| self.may_move(id, now) && (field.is_over(at) || self.is_skein(id));
+        let goes = |id: &SessionId| self.may_leave(id, at, field, now);
         let mut shifts = shift::relieve(&self.seats, at, self.next(), field, goes, now, rng);
         let to = &shifts.first()?.to;
         let splits = self.layout().peers_at(to) == 0 && (shifts.len() as u64) < self.layout().peers_at(at);

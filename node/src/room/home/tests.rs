@@ -468,6 +468,29 @@ fn in_a_full_mesh_others_make_way_for_the_remnant_of_a_room() {
 }
 
 #[test]
+fn where_nobody_may_leave_one_crowded_worker_another_one_is_left() {
+    for rests in [false, true] {
+        let (mut room, mut field, _, now) = draining(&["s1"], 0);
+        let entry = PeerEntry { skein: true, ..peer("s2", 2, "n2", true) };
+        room.hear(&node("n2"), change(RosterChange::Peer(entry)), now);
+        let camera =
+            ProducerEntry { sends: estimate::peer(), session: session(2), ..producer("s2", "s2", "n2") };
+        room.hear(&node("n2"), change(RosterChange::Producer(camera)), now);
+        field.hear(&node("n1"), figures(5_000, true), now);
+        if rests {
+            room.balanced.insert(name("s1"), now);
+        }
+        let better = room.better(&field, false, 4, now, &mut rand::rng());
+        let moved = |better| match better {
+            Some(Better::Move(shifts)) => shifts.iter().map(|shift| shift.session).collect(),
+            _ => Vec::new(),
+        };
+        let expected = if rests { vec![session(2)] } else { Vec::new() };
+        assert_eq!(moved(better), expected, "{rests}");
+    }
+}
+
+#[test]
 fn nobody_moves_twice_in_five_minutes_where_nobody_waits_for_it() {
     let (mut room, mut field, _, mut now) = draining(&["s1", "s2"], 100_000);
     let mut goes = |room: &mut HomeRoom, urgent, now| {
