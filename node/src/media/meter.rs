@@ -121,7 +121,7 @@ impl Metered {
                 let counters: Vec<_> =
                     stats.iter().map(|stat| (stat.packet_count, stat.byte_count)).collect();
                 // So does what rests in its pipe since nobody here is to get it.
-                if piped && self.last.as_ref().is_none_or(|(_, before)| *before == counters) {
+                if piped && self.last.as_ref().is_some_and(|(_, before)| *before == counters) {
                     self.last = Some((Instant::now(), counters));
                     return true;
                 }

@@ -170,7 +170,7 @@ impl Book {
     fn held(&self) -> Cost {
         let holds = self.holds.iter().filter(|hold| !self.guarantees.contains_key(&hold.room));
         let promised = self.guarantees.iter().map(|(room, guarantee)| {
-            let held = self.held_for(room);
+            let held = self.held_for(room, |_| true);
             // What is promised and not yet used; reservations are made within it, and beyond it where it is exceeded.
             guarantee.promised.saturating_sub(self.used_by(room)).max(held)
         });
@@ -181,14 +181,10 @@ impl Book {
         self.rooms.get(room).copied().unwrap_or_default()
     }
 
-    fn held_for(&self, room: &RoomId) -> Cost {
-        self.holds.iter().filter(|hold| hold.room == *room).map(|hold| hold.left).sum()
-    }
-
-    /// What is kept for those of a room who are to move and have not come to their other places yet.
-    fn held_for_movers(&self, room: &RoomId) -> Cost {
-        let movers = self.holds.iter().filter(|hold| hold.room == *room && hold.session.is_nobody());
-        movers.map(|hold| hold.left).sum()
+    /// What is kept for these of a room.
+    fn held_for(&self, room: &RoomId, these: impl Fn(&SessionId) -> bool) -> Cost {
+        let holds = self.holds.iter().filter(|hold| hold.room == *room && these(&hold.session));
+        holds.map(|hold| hold.left).sum()
     }
 
     /// Keeps so much less for a room, as far as that goes: of what is kept for these.
@@ -206,7 +202,7 @@ impl Book {
         match self.guarantees.get(room) {
             Some(guarantee) => {
                 let open = guarantee.promised.saturating_sub(self.used_by(room));
-                cost.saturating_sub(open.saturating_sub(self.held_for(room)))
+                cost.saturating_sub(open.saturating_sub(self.held_for(room, |_| true)))
             }
             None => cost,
         }
@@ -322,22 +318,19 @@ impl Ledger {
             let before = before.map(|(_, hold)| hold.left.packets).sum();
             let lacks = cost.packets.saturating_sub(packets.max(before));
             let comes = *claim == Claim::Move && !session.is_nobody() && !is_promised;
-            let others = if comes && lacks > 0 { book.held_for_movers(room) } else { Cost::ZERO };
+            let others =
+                if comes && lacks > 0 { book.held_for(room, SessionId::is_nobody) } else { Cost::ZERO };
             let takes = Cost::new(lacks, cost.bits).min(others);
             let is_closed = book.closed && cost != Cost::ZERO;
             if takes.packets < lacks || cost.bits > bits_left + takes.bits || is_closed {
                 return Err(full(Cost::new(left, self.bits_left())));
             }
             bits_left = bits_left + takes.bits - cost.bits;
-            taken_over.push((index, takes));
+            taken_over.push(takes);
         }
-        for (worker, takes) in taken_over {
-            if let Some(book) = self.books.get_mut(worker) {
-                book.draw(room, takes, SessionId::is_nobody);
-            }
-        }
-        for (worker, cost) in demands {
+        for ((worker, cost), takes) in demands.iter().zip(taken_over) {
             if let Some(book) = self.books.get_mut(usize::from(*worker)) {
+                book.draw(room, takes, SessionId::is_nobody);
                 let until = now + RESERVATION_LIFE;
                 let (session, ticket) = (*session, *ticket);
                 book.holds.push(Hold { room: room.clone(), session, ticket, left: *cost, until });

@@ -234,7 +234,7 @@ impl HomeRoom {
         let goes = |(id, seat): (&SessionId, &Seat)| {
             first.contains(&&seat.at) && self.may_leave(id, &seat.at, field, now)
         };
-        let others = if self.seats.iter().any(goes) { &[] } else { others };
+        let others = if others.is_empty() || self.seats.iter().any(goes) { &[] } else { others };
         let is_hardly_left = move |at: &&&WorkerAddress| {
             let way_out = self.layout().way_out(at);
             field.is_over(at) || field.left(at, now).is_some_and(|left| left.packets < way_out)

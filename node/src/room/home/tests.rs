@@ -304,18 +304,22 @@ fn figures(free: u64, takes: bool) -> NodeFigures {
     }
 }
 
-/// A room with these on n1, which drains; those whose names begin with s know how to move. And n2, with so much free.
+/// Somebody with a camera comes; those whose names begin with s know how to move.
+fn comes(room: &mut HomeRoom, of: &str, age: u64, at: &str, now: Instant) {
+    let entry = PeerEntry { skein: of.starts_with('s'), ..peer(of, age, at, true) };
+    room.hear(&node(at), change(RosterChange::Peer(entry)), now);
+    let camera = ProducerEntry { sends: estimate::peer(), session: session(age), ..producer(of, of, at) };
+    room.hear(&node(at), change(RosterChange::Producer(camera)), now);
+}
+
+/// A room with these on n1, which drains. And n2, with so much free.
 fn draining(peers: &[&str], free: u64) -> (HomeRoom, Field, BTreeSet<NodeId>, Instant) {
     let (mut room, now) = room(9, false);
     for host in ["n1", "n2"] {
         room.attach(&node(host));
     }
     for (age, of) in (1..).zip(peers) {
-        let entry = PeerEntry { skein: of.starts_with('s'), ..peer(of, age, "n1", true) };
-        room.hear(&node("n1"), change(RosterChange::Peer(entry)), now);
-        let camera =
-            ProducerEntry { sends: estimate::peer(), session: session(age), ..producer(of, of, "n1") };
-        room.hear(&node("n1"), change(RosterChange::Producer(camera)), now);
+        comes(&mut room, of, age, "n1", now);
     }
     let mut field = Field::default();
     field.hear(&node("n1"), figures(100_000, false), now);
@@ -449,10 +453,7 @@ fn what_is_paused_costs_nothing_until_it_goes_on() {
 #[test]
 fn in_a_full_mesh_others_make_way_for_the_remnant_of_a_room() {
     let (mut room, mut field, _, now) = draining(&["s1", "s2", "s3"], 500);
-    let entry = PeerEntry { skein: true, ..peer("s4", 4, "n2", true) };
-    room.hear(&node("n2"), change(RosterChange::Peer(entry)), now);
-    let camera = ProducerEntry { sends: estimate::peer(), session: session(4), ..producer("s4", "s4", "n2") };
-    room.hear(&node("n2"), change(RosterChange::Producer(camera)), now);
+    comes(&mut room, "s4", 4, "n2", now);
     field.hear(&node("n1"), figures(500, true), now);
     field.hear(&node("n3"), figures(500, true), now);
     let better = room.better(&field, true, 4, now, &mut rand::rng());
@@ -471,11 +472,7 @@ fn in_a_full_mesh_others_make_way_for_the_remnant_of_a_room() {
 fn where_nobody_may_leave_one_crowded_worker_another_one_is_left() {
     for rests in [false, true] {
         let (mut room, mut field, _, now) = draining(&["s1"], 0);
-        let entry = PeerEntry { skein: true, ..peer("s2", 2, "n2", true) };
-        room.hear(&node("n2"), change(RosterChange::Peer(entry)), now);
-        let camera =
-            ProducerEntry { sends: estimate::peer(), session: session(2), ..producer("s2", "s2", "n2") };
-        room.hear(&node("n2"), change(RosterChange::Producer(camera)), now);
+        comes(&mut room, "s2", 2, "n2", now);
         field.hear(&node("n1"), figures(5_000, true), now);
         if rests {
             room.balanced.insert(name("s1"), now);
