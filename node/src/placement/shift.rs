@@ -490,12 +490,10 @@ fn fewest_first(layout: &Layout) -> Vec<(u64, WorkerAddress)> {
 }
 
 /// Whom to move so that a room that lies on several workers lies on one fewer: all of one of them, that with the fewest
-/// of its peers first. No worker is filled beyond 80 % by it; where one of them is `crowded` anyway, beyond what is kept
-/// for those who leave. Empty where that cannot be, or a peer of those must stay.
+/// of its peers first. No worker is filled beyond 80 % by it. Empty where that cannot be, or a peer of those must stay.
 pub fn bring_together(
     seats: &Seats,
     field: &Field,
-    crowded: bool,
     may_move: impl Fn(&SessionId) -> bool,
     now: Instant,
 ) -> Vec<Shift> {
@@ -506,11 +504,7 @@ pub fn bring_together(
     }
     let before = layout.costs();
     let has_space = |at: &WorkerAddress, more: u64| {
-        if crowded {
-            field.left_for_newcomers(at, now).is_some_and(|left| left.packets >= more)
-        } else {
-            field.fullness_with(at, more, now).is_some_and(|full| full <= COMFORTABLE)
-        }
+        field.fullness_with(at, more, now).is_some_and(|full| full <= COMFORTABLE)
     };
     for (_, from) in &workers {
         let there: Vec<_> = seats.iter().filter(|(_, seat)| seat.at == *from).collect();

@@ -381,7 +381,7 @@ fn listeners_make_room_first_and_a_room_is_brought_together_where_it_fits() {
     mesh.gossip();
     let peer = "late".parse().expect("a name");
     seats.sit(session(9), &peer, &at(1, 1), estimate::peer(), now).expect("two nodes");
-    let shifts = shift::bring_together(&seats, &mesh.field, false, |_| true, now);
+    let shifts = shift::bring_together(&seats, &mesh.field, |_| true, now);
     assert_eq!(shifts.len(), 1);
     assert_eq!((&shifts[0].from, &shifts[0].to), (&at(1, 1), &at(0, 0)));
     let far = propose(&wish(0, true), seats.layout(), &seats.layout().costs(), &at(1, 0)).expect("two nodes");

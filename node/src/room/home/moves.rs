@@ -285,7 +285,7 @@ impl HomeRoom {
             return None;
         }
         let goes = |id: &SessionId| self.may_move(id, now) && self.is_skein(id);
-        let mut shifts = shift::bring_together(&self.seats, field, is_crowded, goes, now);
+        let mut shifts = shift::bring_together(&self.seats, field, goes, now);
         if !shifts.is_empty() {
             shifts.truncate(most);
             return Some(Better::Move(shifts));
