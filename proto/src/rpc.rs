@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Raised when a frame changes its meaning; nodes of different versions refuse each other.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// A JSON document inside a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

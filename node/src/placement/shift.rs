@@ -373,7 +373,8 @@ pub fn relieve<R: Rng>(
 }
 
 /// Whom to move off a worker so that another room finds more there: all of the room that is there, to one other worker,
-/// where that is at most [`MAKE_WAY`] peers and fits somewhere, or else as many as it takes.
+/// where that is at most [`MAKE_WAY`] peers and fits somewhere, or else as many as it takes. These go where the room is
+/// already, or, where the wish says that it may spread, to one worker more.
 pub fn make_way<R: Rng>(
     seats: &Seats,
     wish: &MakeWay,
@@ -382,7 +383,7 @@ pub fn make_way<R: Rng>(
     now: Instant,
     rng: &mut R,
 ) -> Vec<Shift> {
-    let MakeWay { at: from, packets, avoid, urgent, .. } = wish;
+    let MakeWay { at: from, packets, avoid, urgent, spreads, .. } = wish;
     let layout = seats.layout();
     let there = movable(seats, from, may_move);
     if there.len() as u64 == layout.peers_at(from) && there.len() <= MAKE_WAY {
@@ -400,7 +401,8 @@ pub fn make_way<R: Rng>(
         }
     }
     let going: Vec<_> = there.into_iter().take(how_many(layout, *packets).min(MAKE_WAY)).collect();
-    part(layout, &going, from, &places(layout, from, 0, avoid, field, now, rng), |_, _, _| true, field, now)
+    let may_go = |_: &_, _: &_, to: &_| *spreads || layout.peers_at(to) > 0;
+    part(layout, &going, from, &places(layout, from, 0, avoid, field, now, rng), may_go, field, now)
 }
 
 /// Where those go who have to leave the workers that they are on, one after the other: to one of `first`, where room is kept

@@ -404,7 +404,7 @@ fn a_small_room_makes_way_whole_and_of_a_large_one_as_many_as_are_needed() {
     let one = estimate::peer().one.packets;
     let mut make_way = |seats: &Seats, mesh: &Mesh, packets: u64, may: &dyn Fn(&SessionId) -> bool| {
         let room = "r".parse().expect("a name");
-        let wish = MakeWay { room, at: at(0, 0), packets, avoid: Vec::new(), urgent: true };
+        let wish = MakeWay { room, at: at(0, 0), packets, avoid: Vec::new(), urgent: true, spreads: false };
         shift::make_way(seats, &wish, &mesh.field, may, now, &mut rng)
     };
     mesh.field.hear(&node(0), figures_with(&mesh, &[(0, 4 * one), (1, 0)]), now);

@@ -50,28 +50,36 @@ impl Rooms {
         let context = self.context();
         let at = WorkerAddress { node: context.mesh.id().clone(), worker: wish.worker };
         let (mut needed, mut leaving) = (wish.packets, Vec::new());
-        for (room, has) in context.workers.accounts().in_the_way(wish.worker, &wish.room, wish.packets) {
-            let home = context.mesh.view().borrow().home(&room).clone();
-            let make_way = MakeWay {
-                room: room.clone(),
-                at: at.clone(),
-                packets: needed,
-                avoid: wish.avoid.clone(),
-                urgent: wish.urgent,
-            };
-            match context.mesh.call(&home, Call::MakeWay(make_way), HOME_DEADLINE).await {
-                Ok(Reply::Leaving { packets: 0 }) => {}
-                Ok(Reply::Leaving { packets }) => {
-                    let goes = packets.min(has);
-                    // What streams cost is measured meanwhile, and may be another by then.
-                    leaving.push(Leaving { room, most: has - goes / 2 });
-                    needed = needed.saturating_sub(goes);
+        let mut in_the_way = context.workers.accounts().in_the_way(wish.worker, &wish.room, wish.packets);
+        // Where somebody waits, those who stay are asked once more: whether they could spread.
+        let rounds = if wish.urgent { [false, true].as_slice() } else { &[false] };
+        for spreads in rounds.iter().copied() {
+            let mut stay = Vec::new();
+            for (room, has) in in_the_way {
+                if needed == 0 {
+                    return leaving;
                 }
-                other => tracing::debug!(%room, %home, ?other, "the room does not make way"),
+                let home = context.mesh.view().borrow().home(&room).clone();
+                let make_way = MakeWay {
+                    room: room.clone(),
+                    at: at.clone(),
+                    packets: needed,
+                    avoid: wish.avoid.clone(),
+                    urgent: wish.urgent,
+                    spreads,
+                };
+                match context.mesh.call(&home, Call::MakeWay(make_way), HOME_DEADLINE).await {
+                    Ok(Reply::Leaving { packets: 0 }) => stay.push((room, has)),
+                    Ok(Reply::Leaving { packets }) => {
+                        let goes = packets.min(has);
+                        // What streams cost is measured meanwhile, and may be another by then.
+                        leaving.push(Leaving { room, most: has - goes / 2 });
+                        needed = needed.saturating_sub(goes);
+                    }
+                    other => tracing::debug!(%room, %home, ?other, "the room does not make way"),
+                }
             }
-            if needed == 0 {
-                break;
-            }
+            in_the_way = stay;
         }
         leaving
     }

@@ -207,4 +207,7 @@ pub struct MakeWay {
     pub avoid: Vec<WorkerAddress>,
     /// Whether somebody waits for it, or the room that needs the place only lies better then.
     pub urgent: bool,
+    /// Whether some of its peers may go where the room is not yet. All streams that are sent in it are then piped there, so
+    /// that is for when nobody can leave otherwise.
+    pub spreads: bool,
 }

@@ -162,7 +162,7 @@ fn nobody_makes_way_to_where_who_asks_is_or_others_would_be_in_want_next() {
     let make_way = |spare: u64, avoid: &[WorkerAddress], urgent: bool| {
         let field = field_with(&[4 * one, 60 * one, 40 * one], spare, now);
         let room = "r".parse().expect("a name");
-        let wish = MakeWay { room, at: at(0), packets: one, avoid: avoid.to_vec(), urgent };
+        let wish = MakeWay { room, at: at(0), packets: one, avoid: avoid.to_vec(), urgent, spreads: false };
         let shifts = make_way(&seats, &wish, &field, |_| true, now, &mut rand::rng());
         shifts.first().map(|shift| shift.to.clone())
     };
@@ -174,6 +174,24 @@ fn nobody_makes_way_to_where_who_asks_is_or_others_would_be_in_want_next() {
     }
     assert_eq!(make_way(60 * one, &[], false), None, "all of that is kept for rooms to go on elsewhere");
     assert_eq!(make_way(60 * one, &[], true), Some(at(1)), "but somebody waits");
+}
+
+#[test]
+fn of_a_large_room_some_make_way_to_one_worker_more_only_where_it_may_spread() {
+    let now = Instant::now();
+    let one = estimate::peer().one.packets;
+    let field = field(&[20 * one, 60 * one, 60 * one], now);
+    let make_way = |seats: &Seats, spreads: bool| {
+        let room = "r".parse().expect("a name");
+        let wish = MakeWay { room, at: at(0), packets: one, avoid: Vec::new(), urgent: true, spreads };
+        let shifts = super::make_way(seats, &wish, &field, |_| true, now, &mut rand::rng());
+        shifts.into_iter().map(|shift| shift.to).collect::<Vec<_>>()
+    };
+    let alone = vec![(0, true); 12];
+    assert_eq!(make_way(&seats(&alone, now), false), []);
+    assert_eq!(make_way(&seats(&alone, now), true).len(), 1);
+    let beside = [alone, vec![(2, true)]].concat();
+    assert_eq!(make_way(&seats(&beside, now), false), [at(2)], "there it is already");
 }
 
 #[test]

@@ -493,7 +493,14 @@ fn nobody_moves_twice_in_five_minutes_where_nobody_waits_for_it() {
     let mut goes = |room: &mut HomeRoom, urgent, now| {
         field.hear(&node("n1"), figures(1_000, true), now);
         field.hear(&node("n2"), figures(100_000, true), now);
-        let wish = MakeWay { room: room.id.clone(), at: host("n1"), packets: 1, avoid: Vec::new(), urgent };
+        let wish = MakeWay {
+            room: room.id.clone(),
+            at: host("n1"),
+            packets: 1,
+            avoid: Vec::new(),
+            urgent,
+            spreads: false,
+        };
         room.make_way(&wish, &field, now, &mut rand::rng())
     };
     let ask = |room: &mut HomeRoom, cause, now| {

@@ -133,19 +133,28 @@ impl Skein {
         let (now, mut left) = (self.now, packets);
         let Some(room) = self.rooms.get(&key).filter(|_| packets > 0) else { return false };
         let avoid = room.home.avoids(leaves);
-        for (id, cost) in self.hosts.in_the_way(at, &name(format!("r{key}")), packets) {
-            let other = id.as_str().trim_start_matches('r').parse().unwrap_or_default();
-            let Some(room) = self.rooms.get_mut(&other) else { continue };
-            room.home.tick(now);
-            let wish = MakeWay { room: id, at: at.clone(), packets: left, avoid: avoid.clone(), urgent };
-            let shifts = room.home.make_way(&wish, &self.hosts.field, now, &mut self.rng);
-            let frees = room.home.frees(shifts.len());
-            if self.shift(other, &shifts, Cause::makes_way(urgent), true) {
-                left = left.saturating_sub(frees.min(cost));
+        let mut in_the_way = self.hosts.in_the_way(at, &name(format!("r{key}")), packets);
+        let rounds = if urgent { [false, true].as_slice() } else { &[false] };
+        for spreads in rounds.iter().copied() {
+            let mut stay = Vec::new();
+            for (id, cost) in in_the_way {
+                if left == 0 {
+                    return true;
+                }
+                let other = id.as_str().trim_start_matches('r').parse().unwrap_or_default();
+                let Some(room) = self.rooms.get_mut(&other) else { continue };
+                room.home.tick(now);
+                let (room_id, at, avoid) = (id.clone(), at.clone(), avoid.clone());
+                let wish = MakeWay { room: room_id, at, packets: left, avoid, urgent, spreads };
+                let shifts = room.home.make_way(&wish, &self.hosts.field, now, &mut self.rng);
+                let frees = room.home.frees(shifts.len());
+                if self.shift(other, &shifts, Cause::makes_way(urgent), true) {
+                    left = left.saturating_sub(frees.min(cost));
+                } else {
+                    stay.push((id, cost));
+                }
             }
-            if left == 0 {
-                break;
-            }
+            in_the_way = stay;
         }
         left < packets
     }
