@@ -195,6 +195,23 @@ fn of_a_large_room_some_make_way_to_one_worker_more_only_where_it_may_spread() {
 }
 
 #[test]
+fn a_room_comes_together_where_no_worker_gets_fuller_than_four_fifths() {
+    let now = Instant::now();
+    let seats = seats(&[(0, true), (0, true), (0, true), (1, true), (1, true)], now);
+    let after = self::seats(&[(0, true); 5], now).layout().costs();
+    let cost = |costs: &Costs| costs.get(&at(0)).map_or(0, |cost| cost.packets);
+    let more = cost(&after) - cost(&seats.layout().costs());
+    let fifth = TOTAL / 5;
+    assert!(more > 0);
+    for (left, comes) in [(fifth + more, true), (fifth + more - 1, false)] {
+        // The other worker is as full as can be, which is no reason to fill this one.
+        let shifts = bring_together(&seats, &field(&[left, fifth / 4], now), |_| true, now);
+        assert_eq!(shifts.len(), if comes { 2 } else { 0 }, "{left}: {shifts:?}");
+        assert!(shifts.iter().all(|shift| (&shift.from, &shift.to) == (&at(1), &at(0))), "{shifts:?}");
+    }
+}
+
+#[test]
 fn a_mesh_is_tight_when_no_worker_is_nearly_empty() {
     let now = Instant::now();
     assert!(!field(&[0, TOTAL, 0], now).is_tight());
