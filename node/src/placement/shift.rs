@@ -401,8 +401,9 @@ pub fn make_way<R: Rng>(
         }
     }
     let going: Vec<_> = there.into_iter().take(how_many(layout, *packets).min(MAKE_WAY)).collect();
-    let may_go = |_: &_, _: &_, to: &_| *spreads || layout.peers_at(to) > 0;
-    part(layout, &going, from, &places(layout, from, 0, avoid, field, now, rng), may_go, field, now)
+    let mut places = places(layout, from, 0, avoid, field, now, rng);
+    places.retain(|to| *spreads || layout.peers_at(to) > 0);
+    part(layout, &going, from, &places, |_, _, _| true, field, now)
 }
 
 /// Where those go who have to leave the workers that they are on, one after the other: to one of `first`, where room is kept

@@ -5,6 +5,7 @@
 use super::host::Rooms;
 use skein_proto::ids::{RoomId, WorkerAddress};
 use skein_proto::rpc::{Call, Clear, MakeWay, Reply};
+use std::iter::once;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -52,8 +53,7 @@ impl Rooms {
         let (mut needed, mut leaving) = (wish.packets, Vec::new());
         let mut in_the_way = context.workers.accounts().in_the_way(wish.worker, &wish.room, wish.packets);
         // Where somebody waits, those who stay are asked once more: whether they could spread.
-        let rounds = if wish.urgent { [false, true].as_slice() } else { &[false] };
-        for spreads in rounds.iter().copied() {
+        for spreads in once(false).chain(wish.urgent.then_some(true)) {
             let mut stay = Vec::new();
             for (room, has) in in_the_way {
                 if needed == 0 {

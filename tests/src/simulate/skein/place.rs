@@ -10,6 +10,7 @@ use skein_proto::capacity::{Cost, Sends};
 use skein_proto::ids::{PeerId, RoomId, SessionId, WorkerAddress};
 use skein_proto::rpc::{Claim, MakeWay, Outlook};
 use skein_proto::signaling::Role;
+use std::iter::once;
 use std::time::Duration;
 
 /// What a room's home takes a peer for.
@@ -134,8 +135,7 @@ impl Skein {
         let Some(room) = self.rooms.get(&key).filter(|_| packets > 0) else { return false };
         let avoid = room.home.avoids(leaves);
         let mut in_the_way = self.hosts.in_the_way(at, &name(format!("r{key}")), packets);
-        let rounds = if urgent { [false, true].as_slice() } else { &[false] };
-        for spreads in rounds.iter().copied() {
+        for spreads in once(false).chain(urgent.then_some(true)) {
             let mut stay = Vec::new();
             for (id, cost) in in_the_way {
                 if left == 0 {
